@@ -1,0 +1,2 @@
+//! The program `bedframe`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Firmware memory maps read into normalised machine descriptions: boot logs and device trees
