@@ -1,0 +1,83 @@
+//! What Bedframe asks of the machine that it runs on.
+
+use crate::addr::Mfn;
+use crate::error::FreeError;
+use crate::node::NodeId;
+
+/// The number of a CPU. Any number is legal at any time: numbers only choose which hints a CPU
+/// uses, and CPUs that share hints are slower, never wrong.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct CpuId(pub u32);
+
+/// What was [masked](Platform::mask_interrupts), to be given back when it is restored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct InterruptMask(pub usize);
+
+/// The machine below Bedframe.
+///
+/// Two methods say how frames are reached; the rest has defaults that are right for one CPU
+/// without interrupts.
+///
+/// # Safety
+///
+/// 1. [`Platform::frame_ptr`] answers for every frame that was declared mapped (see
+///    [`XenHeap`](crate::XenHeap)) with the address of its first byte, aligned to a frame, readable
+///    and writable; within one range of mapped RAM, the next frame's address is 4096 bytes
+///    further on. Answers never change.
+/// 2. While a frame is free, or Bedframe's own, nothing but Bedframe accesses its bytes. Whoever
+///    passes a frame to [`Memory::free`](crate::Memory::free),
+///    [`Memory::release`](crate::Memory::release) or [`Memory::add_ram`](crate::Memory::add_ram)
+///    has stopped using it.
+/// 3. Between [`Platform::mask_interrupts`] and [`Platform::restore_interrupts`] no code that
+///    calls into the same [`Memory`](crate::Memory) interrupts the calling CPU.
+#[allow(unsafe_code)] // The declaration of a contract, not a use of one.
+pub unsafe trait Platform {
+    /// The address at which the first byte of `frame` is mapped.
+    ///
+    /// Called only for frames declared mapped. The pointer must not be derived from a reference to
+    /// less than the range of RAM that the frame lies in.
+    fn frame_ptr(&self, frame: Mfn) -> *mut u8;
+
+    /// The frame that the mapped byte at `address` lies in; `None` if nothing is mapped there as
+    /// RAM. The inverse of [`Platform::frame_ptr`], needed by the Xen heap alone.
+    fn frame_of(&self, address: *const u8) -> Option<Mfn>;
+
+    /// The CPU that this runs on. May be stale by the time it is used.
+    fn cpu(&self) -> CpuId {
+        CpuId(0)
+    }
+
+    /// The node whose memory is nearest to the CPU that this runs on.
+    fn node(&self) -> NodeId {
+        NodeId(0)
+    }
+
+    /// How far the memory of node `to` is from `from`, in any unit: larger is farther. Asked once
+    /// for each pair when the heap starts. The default says 10 for a node itself and 20 for any
+    /// other, as ACPI does where a machine has no table.
+    fn distance(&self, from: NodeId, to: NodeId) -> u32 {
+        if from == to { 10 } else { 20 }
+    }
+
+    /// Keeps interrupts that may call into Bedframe off this CPU, for the few instructions in
+    /// which it holds a chunk or the ledger. Calls may nest.
+    fn mask_interrupts(&self) -> InterruptMask {
+        InterruptMask(0)
+    }
+
+    /// Undoes the [`Platform::mask_interrupts`] that returned `mask`.
+    fn restore_interrupts(&self, mask: InterruptMask) {
+        let _ = mask;
+    }
+
+    /// Called in every turn of a loop that waits for another CPU.
+    fn pause(&self) {
+        core::hint::spin_loop();
+    }
+
+    /// Told of every free that was refused because of what the caller did, before the error
+    /// returns. Panic here to stop at the first misuse; the default leaks the frames and goes on.
+    fn misuse(&self, error: &FreeError) {
+        let _ = error;
+    }
+}
