@@ -4,18 +4,30 @@
 
 mod addr;
 mod error;
+#[cfg(not(loom))]
+mod heap;
+mod index;
+mod ledger;
+mod lock;
+#[cfg(not(loom))]
+mod memory;
 mod node;
 mod order;
 mod platform;
+mod pools;
 mod request;
 mod state;
+mod sync;
 mod zone;
 
 pub use addr::{FRAME_SHIFT, FRAME_SIZE, FrameRange, Mfn};
 pub use error::{AllocError, FreeError, FreeRefusal, MapError};
+#[cfg(not(loom))]
+pub use memory::{Contradiction, FreeMemory, Memory, OwnedFrames, RangeKind, StateCounts};
 pub use node::NodeId;
 pub use order::Order;
 pub use platform::{CpuId, InterruptMask, Platform};
+pub use pools::XenHeap;
 pub use request::{Direction, Nodes, Pool, Request};
 pub use state::PageState;
 pub use zone::Zone;

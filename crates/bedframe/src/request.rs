@@ -208,4 +208,30 @@ impl<'a> Request<'a> {
     pub const fn search_direction(&self) -> Direction {
         self.direction
     }
+
+    /// The exponent of the aligned block that is asked for; `None` for any other run.
+    pub(crate) const fn block_order(&self) -> Option<u32> {
+        if self.length == self.alignment && self.length.is_power_of_two() {
+            Some(self.length.trailing_zeros())
+        } else {
+            None
+        }
+    }
+
+    /// The same for blocks that lie in one chunk.
+    #[inline]
+    pub(crate) const fn small_order(&self) -> Option<u32> {
+        match self.block_order() {
+            Some(order) if order < 9 => Some(order),
+            _ => None,
+        }
+    }
+
+    /// The lowest place in `run` for what is asked for, if it fits.
+    pub(crate) fn place_in(&self, run: FrameRange) -> Option<FrameRange> {
+        let mask = self.alignment.wrapping_sub(1);
+        let start = run.start().get().checked_add(mask)? & !mask;
+        let block = FrameRange::from_len(Mfn::new(start), self.length)?;
+        if run.covers(block) && !block.is_empty() { Some(block) } else { None }
+    }
 }

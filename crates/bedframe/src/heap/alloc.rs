@@ -1,0 +1,126 @@
+//! Which banks a request goes through, and in which order.
+
+use super::Heap;
+use crate::addr::FrameRange;
+use crate::error::AllocError;
+use crate::index::{Bank, windows_closed, windows_opened};
+use crate::platform::Platform;
+use crate::request::{Nodes, Request};
+
+impl<P: Platform> Heap<'_, P> {
+    /// Meets `request`, whose length and alignment have been checked.
+    ///
+    /// Cost of order 0 where the CPU's chunk has a free frame: no lock; one compare-exchange, on a
+    /// word that no other CPU allocates from; reads of the directory, the CPU's slot and the
+    /// chunk's entry.
+    #[inline]
+    pub(crate) fn alloc(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
+        if let Some(order) = request.small_order()
+            && let Some(found) = self.take_from_place(request, order)
+        {
+            return Ok(found);
+        }
+        self.alloc_by_search(request)
+    }
+
+    #[cold]
+    fn alloc_by_search(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
+        let slots = self.directory.slots();
+        let closed = windows_closed(slots);
+        if let Some(found) = self.each_bank(request, |id, bank| self.search(id, bank, request)) {
+            return Ok(found);
+        }
+        if request.length() >= 512
+            && let Some(found) = self.each_bank(request, |id, bank| {
+                // What is free but not merged, since a CPU allocates there, counts as free.
+                if self.merge_places(id, bank) { self.search(id, bank, request) } else { None }
+            })
+        {
+            return Ok(found);
+        }
+        if windows_opened(slots) != closed {
+            // Somebody was moving hints while we looked: believe the entries alone.
+            let exhaustive = |id, bank: &Bank| self.search_runs(id, bank, request);
+            if let Some(found) = self.each_bank(request, exhaustive) {
+                return Ok(found);
+            }
+        }
+        Err(self.refusal(request))
+    }
+
+    /// Looks in one bank, guided by hints.
+    fn search(&self, id: u32, bank: &Bank, request: &Request<'_>) -> Option<FrameRange> {
+        // Hints know nothing of limits inside a bank, nor of runs that are not aligned blocks.
+        let Some(order) = request.block_order().filter(|_| request.within().covers(bank.frames()))
+        else {
+            return self.search_runs(id, bank, request);
+        };
+        if order < 9 {
+            self.search_small(id, bank, request.heap(), order)
+        } else {
+            self.search_whole(bank, order)
+        }
+    }
+
+    /// Calls `try_bank` for each bank that may serve the request, in order of preference: nodes by
+    /// the request, then the highest zone first.
+    fn each_bank<R>(
+        &self,
+        request: &Request<'_>,
+        mut try_bank: impl FnMut(u32, &Bank) -> Option<R>,
+    ) -> Option<R> {
+        let directory = &self.directory;
+        let mut try_node = |node: u32| {
+            directory
+                .banks_of(node)
+                .filter(|(_, bank)| {
+                    bank.serves(request.heap()) && request.within().overlaps(bank.frames())
+                })
+                .find_map(|(id, bank)| try_bank(id, bank))
+        };
+        let near = |id| directory.node_index(id);
+        let from = match request.allowed_nodes() {
+            Nodes::Any => near(self.cpu.platform.node()),
+            Nodes::Prefer(node) => near(node).or_else(|| near(self.cpu.platform.node())),
+            Nodes::Exact(node) => return near(node).and_then(try_node),
+            Nodes::OneOf(nodes) => {
+                return nodes.iter().filter_map(|node| near(*node)).find_map(try_node);
+            }
+        };
+        directory.nearest(from.unwrap_or(0)).iter().find_map(|node| try_node(*node))
+    }
+
+    /// Why a request that found nothing is refused.
+    fn refusal(&self, request: &Request<'_>) -> AllocError {
+        let known = |node| self.directory.node_index(node).is_some();
+        match request.allowed_nodes() {
+            Nodes::Exact(node) if !known(node) => return AllocError::UnknownNode { node },
+            Nodes::OneOf([node, rest @ ..])
+                if !known(*node) && !rest.iter().any(|node| known(*node)) =>
+            {
+                return AllocError::UnknownNode { node: *node };
+            }
+            _ => {}
+        }
+        let segments = self.directory.segments();
+        let fits = self.each_bank(request, |_, bank| {
+            let mut list = self.directory.segments_of(bank).iter();
+            list.find_map(|index| {
+                let frames = segments.get(*index as usize)?.frames();
+                request.place_in(request.within().intersect(frames))
+            })
+        });
+        match fits {
+            Some(_) => AllocError::OutOfMemory { frames: request.length(), pool: request.heap() },
+            None => AllocError::Impossible { frames: request.length(), within: request.within() },
+        }
+    }
+
+    /// Merges the chunks of `bank` in which CPUs allocate, if all of their frames are free.
+    fn merge_places(&self, id: u32, bank: &Bank) -> bool {
+        let Some(arena) = self.directory.arena(bank.arena) else { return false };
+        let places = self.directory.slots().iter().flat_map(|slot| slot.all_places());
+        let mine = places.filter(|place| place.bank == id);
+        mine.fold(false, |any, place| arena.merge(&self.cpu, place.chunk) || any)
+    }
+}

@@ -1,0 +1,176 @@
+//! Putting frames back: check all of them, then commit.
+
+use super::{Heap, Piece};
+use crate::addr::{FrameRange, Mfn};
+use crate::error::{FreeError, FreeRefusal};
+use crate::index::{Arena, ChunkState, Look, PutRefusal, WORDS};
+use crate::ledger::Attr;
+use crate::platform::Platform;
+
+/// What the ledger says of a frame that was never in the heap: asked one stretch at a time, under
+/// its lock.
+pub(crate) trait AskLedger {
+    /// What is known of `frame`, and up to where the same holds.
+    fn ask(&self, frame: Mfn) -> (FrameRange, Attr);
+}
+
+impl<'a, P: Platform> Heap<'a, P> {
+    /// Frees `range`, whatever it is made of: heap blocks, parts of them, boot-allocated frames.
+    ///
+    /// Cost of one frame, or of a block of up to 64: no lock; one compare-exchange where another
+    /// frame of its word is free, and the words that say where it is.
+    #[inline]
+    pub(crate) fn free(&self, range: FrameRange, ledger: &impl AskLedger) -> Result<(), FreeError> {
+        match self.free_in_word(range) {
+            Some(result) => result,
+            None => self.free_pieces(range, ledger),
+        }
+    }
+
+    /// Frees a range that lies in one word and has been in the heap. The check is the step itself.
+    /// `None` if it is anything else.
+    #[inline]
+    fn free_in_word(&self, range: FrameRange) -> Option<Result<(), FreeError>> {
+        if range.frames() > 64 || range.is_empty() {
+            return None;
+        }
+        let piece = self.piece(range.start().get(), range.end().get())?;
+        if u64::from(piece.span.count) != range.frames() || !piece.span.is_in_one_word() {
+            return None;
+        }
+        let arena = self.directory.arena(self.bank(piece.segment)?.arena)?;
+        let chunk = arena.chunk(piece.chunk)?;
+        let word = (piece.span.first / 64) as usize;
+        let mask = piece.span.mask(word);
+        if !chunk.load().is(ChunkState::Broken) || chunk.initialised(word) & mask != mask {
+            return None;
+        }
+        let result = arena.put_in_word(&self.cpu, piece.chunk, word, mask)?;
+        Some(result.map_err(|refusal| match refusal {
+            PutRefusal::Free(bit) | PutRefusal::New(bit) | PutRefusal::Known(bit) => {
+                error(piece.frame(bit), FreeRefusal::AlreadyFree, 0)
+            }
+        }))
+    }
+
+    #[cold]
+    fn free_pieces(&self, range: FrameRange, ledger: &impl AskLedger) -> Result<(), FreeError> {
+        self.check(range, ledger, Attr::free_refusal, FreeRefusal::AlreadyFree)?;
+        self.commit(range, 0)
+    }
+
+    /// Whether every frame of `range` is in use or, if it was never in the heap, not refused by
+    /// what the ledger says of it. The first one that is not makes the error.
+    pub(crate) fn check(
+        &self,
+        range: FrameRange,
+        ledger: &impl AskLedger,
+        refusal: impl Fn(Attr) -> Option<FreeRefusal>,
+        if_free: FreeRefusal,
+    ) -> Result<(), FreeError> {
+        let (mut at, end) = (range.start().get(), range.end().get());
+        while at < end {
+            let Some((piece, look)) = self.look(at, end) else {
+                return Err(error(at, FreeRefusal::Hole, 0));
+            };
+            let free = lowest(|word| look.free_word(word) & piece.span.mask(word));
+            let stop = free.map_or(piece.span.end(), |bit| bit);
+            let mut from = piece.span.first;
+            // Frames that were never in the heap: what are they?
+            while let Some((first, behind)) = next_new(&look, from, stop) {
+                let (first_frame, behind_frame) = (piece.frame(first), piece.frame(behind));
+                let mut frame = first_frame;
+                while frame < behind_frame {
+                    let (known, attr) = ledger.ask(Mfn::new(frame));
+                    if let Some(why) = refusal(attr) {
+                        return Err(error(frame, why, 0));
+                    }
+                    frame = known.end().get().max(frame + 1);
+                }
+                from = behind;
+            }
+            if let Some(bit) = free {
+                return Err(error(piece.frame(bit), if_free, 0));
+            }
+            at = piece.end();
+        }
+        Ok(())
+    }
+
+    /// Whether no frame of `range` was ever in the heap.
+    pub(crate) fn check_new(&self, range: FrameRange) -> Result<(), FreeError> {
+        let (mut at, end) = (range.start().get(), range.end().get());
+        while at < end {
+            let Some((piece, look)) = self.look(at, end) else {
+                return Err(error(at, FreeRefusal::Hole, 0));
+            };
+            if let Some(bit) = lowest(|word| look.initialised_word(word) & piece.span.mask(word)) {
+                let free = look.free_word((bit / 64) as usize) >> (bit % 64) & 1 != 0;
+                let why = if free { FreeRefusal::AlreadyFree } else { FreeRefusal::NotReleasable };
+                return Err(error(piece.frame(bit), why, 0));
+            }
+            at = piece.end();
+        }
+        Ok(())
+    }
+
+    /// Puts the frames of `range`, which have been checked, into the index. `before` frames of the
+    /// caller's range have been put already.
+    pub(crate) fn commit(&self, range: FrameRange, before: u64) -> Result<(), FreeError> {
+        let (start, end) = (range.start().get(), range.end().get());
+        let mut at = start;
+        while at < end {
+            let Some((piece, look)) = self.look(at, end) else {
+                return Err(error(at, FreeRefusal::Hole, before + (at - start)));
+            };
+            // What has been in the heap stays so; what has not been was checked by the ledger.
+            let new: [u64; WORDS] = core::array::from_fn(|word| {
+                piece.span.mask(word) & !look.initialised_word(word) & !look.free_word(word)
+            });
+            let Some(arena) = self.arena_of(&piece) else {
+                return Err(error(at, FreeRefusal::Hole, before + (at - start)));
+            };
+            match arena.put_span(&self.cpu, piece.chunk, piece.span, &new) {
+                Ok(()) => at = piece.end(),
+                // Another call freed a boot frame between our look and our step: look again.
+                Err((PutRefusal::Known(_), _)) => {}
+                Err((PutRefusal::Free(bit) | PutRefusal::New(bit), put)) => {
+                    let committed = before + (at - start) + u64::from(put);
+                    return Err(error(piece.frame(bit), FreeRefusal::AlreadyFree, committed));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The piece of `[at, end)` that begins at `at`, and what its chunk looks like.
+    pub(crate) fn look(&self, at: u64, end: u64) -> Option<(Piece<'a>, Look)> {
+        let piece = self.piece(at, end)?;
+        let chunk = self.arena_of(&piece)?.chunk(piece.chunk)?;
+        Some((piece, chunk.look(self.cpu.platform)))
+    }
+
+    fn arena_of(&self, piece: &Piece<'_>) -> Option<Arena<'a>> {
+        self.directory.arena(self.bank(piece.segment)?.arena)
+    }
+}
+
+/// The lowest bit that is set in any of eight words.
+fn lowest(word: impl Fn(usize) -> u64) -> Option<u32> {
+    (0..WORDS).find_map(|index| {
+        let bits = word(index);
+        if bits == 0 { None } else { Some(index as u32 * 64 + bits.trailing_zeros()) }
+    })
+}
+
+/// The first run of frames in bits `[from, stop)` that have never been in the heap.
+fn next_new(look: &Look, from: u32, stop: u32) -> Option<(u32, u32)> {
+    let is_new = |bit: &u32| look.initialised_word((*bit / 64) as usize) >> (*bit % 64) & 1 == 0;
+    let first = (from..stop).find(is_new)?;
+    let behind = (first..stop).find(|bit| !is_new(bit)).unwrap_or(stop);
+    Some((first, behind))
+}
+
+pub(crate) const fn error(frame: u64, why: FreeRefusal, committed: u64) -> FreeError {
+    FreeError { frame: Mfn::new(frame), why, committed }
+}

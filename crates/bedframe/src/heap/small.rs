@@ -1,0 +1,144 @@
+//! Orders 0 to 8: blocks inside a chunk.
+//!
+//! The order in which a CPU looks is the packing policy: its own chunk until that is used up; then
+//! the lowest Broken chunk in which no other CPU allocates; then a chunk that is whole, each CPU
+//! from its own starting point; then whatever there is.
+
+use super::{Heap, range};
+use crate::addr::FrameRange;
+use crate::index::{Arena, Bank, ChunkState, Place, Span};
+use crate::platform::Platform;
+use crate::request::{Pool, Request};
+
+/// Broken chunks that are looked into for a block of order 1 to 8 before a whole chunk is broken
+/// for it. A hint says that a chunk has some free frame, not how large its blocks are.
+const TRIES: u32 = 16;
+
+impl<P: Platform> Heap<'_, P> {
+    /// Takes a block out of the chunk in which this CPU allocates, if the request allows it.
+    #[inline]
+    pub(super) fn take_from_place(&self, request: &Request<'_>, order: u32) -> Option<FrameRange> {
+        let pool = request.heap();
+        let place = self.cpu.slot.place(pool)?;
+        let bank = self.directory.banks().get(place.bank as usize)?;
+        if !bank.serves(pool)
+            || !request.within().covers(bank.frames())
+            || !self.allows_node(request, bank)
+        {
+            return None;
+        }
+        let arena = self.directory.arena(bank.arena)?;
+        let bit = arena.take_block(&self.cpu, place.chunk, order, place.word)?;
+        if bit / 64 != place.word {
+            self.cpu.slot.note_word(pool, place, bit / 64);
+        }
+        self.block(bank, place.chunk, bit, order)
+    }
+
+    /// Whether the node of `bank` is one that the request would look at first. A CPU that has
+    /// adopted a chunk far away, since nothing near was left, goes on there until it is used up.
+    #[inline]
+    fn allows_node(&self, request: &Request<'_>, bank: &Bank) -> bool {
+        use crate::request::Nodes;
+        let is = |node: crate::node::NodeId| {
+            self.directory.nodes().get(bank.node as usize).is_some_and(|n| n.id == node.0)
+        };
+        match request.allowed_nodes() {
+            Nodes::Any => true,
+            Nodes::Prefer(node) | Nodes::Exact(node) => is(node),
+            Nodes::OneOf(nodes) => nodes.first().is_some_and(|node| is(*node)),
+        }
+    }
+
+    /// The frames of a block that was taken.
+    #[inline]
+    fn block(&self, bank: &Bank, chunk: u32, bit: u32, order: u32) -> Option<FrameRange> {
+        let segment = self.directory.segment_of_chunk(bank, chunk)?;
+        range(segment.chunk_base(chunk) + u64::from(bit), 1 << order)
+    }
+
+    /// Looks for a block of `2^order` frames in one bank.
+    pub(super) fn search_small(
+        &self,
+        id: u32,
+        bank: &Bank,
+        pool: Pool,
+        order: u32,
+    ) -> Option<FrameRange> {
+        let arena = self.directory.arena(bank.arena)?;
+        let tries = if order == 0 { u32::MAX } else { TRIES };
+        let (chunk, bit) = self
+            .take_broken(&arena, bank, order, tries, false)
+            .or_else(|| self.take_whole_part(&arena, bank, order))
+            .or_else(|| self.take_broken(&arena, bank, order, u32::MAX, true))?;
+        self.settle(&arena, pool, Place { bank: id, chunk, word: bit / 64 });
+        self.block(bank, chunk, bit, order)
+    }
+
+    /// A block from the lowest Broken chunk that has one.
+    fn take_broken(
+        &self,
+        arena: &Arena<'_>,
+        bank: &Bank,
+        order: u32,
+        tries: u32,
+        adopted_too: bool,
+    ) -> Option<(u32, u32)> {
+        let mut from = u64::from(bank.first_chunk);
+        let mut tries = tries;
+        while let Some(found) = arena.some.find(from, u64::from(bank.end_chunk)) {
+            from = found + 1;
+            let number = found as u32;
+            let entry = arena.chunk(number)?.settled(self.cpu.platform);
+            if entry.is_adopted() && !adopted_too {
+                continue;
+            }
+            if let Some(bit) = arena.take_block(&self.cpu, number, order, 0) {
+                return Some((number, bit));
+            }
+            arena.clear_some(&self.cpu, number);
+            tries -= 1;
+            if tries == 0 {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// A block out of a chunk that was whole.
+    fn take_whole_part(&self, arena: &Arena<'_>, bank: &Bank, order: u32) -> Option<(u32, u32)> {
+        let (first, end) = (u64::from(bank.first_chunk), u64::from(bank.end_chunk));
+        // The golden ratio spreads any number of CPUs evenly; CPU 0 begins at the beginning.
+        let spread = u64::from(self.cpu.number.wrapping_mul(0x9e37_79b9));
+        let start = first + (spread * (end - first) >> 32);
+        for (from, end) in [(start, end), (first, start)] {
+            let mut from = from;
+            while let Some(found) = arena.whole.find(from, end) {
+                from = found + 1;
+                let number = found as u32;
+                if arena.take_span(&self.cpu, number, Span::new(0, 1 << order)) {
+                    return Some((number, 0));
+                }
+                // Broken by another CPU a moment ago?
+                let chunk = arena.chunk(number)?;
+                if chunk.settled(self.cpu.platform).is(ChunkState::Broken)
+                    && let Some(bit) = arena.take_block(&self.cpu, number, order, 0)
+                {
+                    return Some((number, bit));
+                }
+                arena.clear_whole(&self.cpu, number);
+            }
+        }
+        None
+    }
+
+    /// Makes `place` the one in which this CPU allocates, and leaves the one before.
+    fn settle(&self, arena: &Arena<'_>, pool: Pool, place: Place) {
+        arena.adopt(&self.cpu, place.chunk);
+        let Some(left) = self.cpu.slot.move_to(pool, place) else { return };
+        let bank = self.directory.banks().get(left.bank as usize);
+        if let Some(arena) = bank.and_then(|bank| self.directory.arena(bank.arena)) {
+            arena.leave(&self.cpu, left.chunk);
+        }
+    }
+}

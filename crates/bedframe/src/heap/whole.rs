@@ -1,0 +1,53 @@
+//! Orders 9 and above: blocks of whole chunks.
+
+use super::{Heap, range};
+use crate::addr::FrameRange;
+use crate::index::{Arena, Bank, CHUNK_FRAMES, Segment};
+use crate::platform::Platform;
+
+impl<P: Platform> Heap<'_, P> {
+    /// Looks for a block of `2^order` frames, order 9 or above, in one bank.
+    ///
+    /// Cost where the first chunk that is looked at is free: for order 9 one compare-exchange on
+    /// its entry and a few words of summary; above, that for each of its chunks.
+    pub(super) fn search_whole(&self, bank: &Bank, order: u32) -> Option<FrameRange> {
+        let arena = self.directory.arena(bank.arena)?;
+        let segments = self.directory.segments();
+        let mut list = self.directory.segments_of(bank).iter();
+        list.find_map(|index| {
+            let segment = segments.get(*index as usize)?;
+            let chunks = 1u64.checked_shl(order.checked_sub(9)?)?;
+            self.take_run(&arena, segment, chunks)
+        })
+    }
+
+    /// A naturally aligned run of `chunks` chunks, a power of two, of one segment.
+    fn take_run(&self, arena: &Arena<'_>, segment: &Segment, chunks: u64) -> Option<FrameRange> {
+        let first = u64::from(segment.first_chunk);
+        let end = first + segment.chunks();
+        // Adding this to a chunk's number gives the number of its 2 MiB in machine memory, of
+        // which alignment is asked, modulo any power of two.
+        let shift = (segment.chunk_base(segment.first_chunk) / CHUNK_FRAMES).wrapping_sub(first);
+        let mut from = first;
+        loop {
+            let candidate = arena.whole.find(from, end)?;
+            let misaligned = candidate.wrapping_add(shift) & (chunks - 1);
+            let start = if misaligned == 0 { candidate } else { candidate + chunks - misaligned };
+            let stop = start.checked_add(chunks).filter(|stop| *stop <= end)?;
+            if let Some(gap) = arena.first_not_whole(start, stop) {
+                from = gap + 1;
+                continue;
+            }
+            let found = range(segment.chunk_base(start as u32), chunks * CHUNK_FRAMES)?;
+            match self.take_exactly(segment, found) {
+                Ok(()) => return Some(found),
+                // Somebody took it in between, or a hint was stale.
+                Err(missing) => {
+                    let (chunk, _) = segment.chunk_of(missing);
+                    arena.clear_whole(&self.cpu, chunk);
+                    from = start + 1;
+                }
+            }
+        }
+    }
+}

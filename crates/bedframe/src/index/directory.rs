@@ -1,0 +1,359 @@
+//! The directory: which segments there are, which bank and chunk each frame belongs to, and in
+//! which order a request goes through the banks.
+//!
+//! It is written once, when the heap starts, and read by everybody afterwards without a lock. Hot-
+//! added memory gets a new directory; who still reads the old one misses the new memory, nothing
+//! else.
+
+use super::arena::Arena;
+use super::chunk::Planes;
+use super::raw::{self, Table};
+use super::slot::Slot;
+use super::span::{CHUNK_FRAMES, CHUNK_SHIFT};
+use super::summary::{Summary, summary_words};
+use crate::addr::{FrameRange, Mfn};
+use crate::node::NodeId;
+use crate::platform::Platform;
+use crate::request::Pool;
+use crate::zone::Zone;
+use core::sync::atomic::{AtomicU32, AtomicU64};
+
+/// A maximal run of RAM with the same node, zone and pools. No block reaches beyond it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Segment {
+    /// First frame, and first frame behind.
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) bank: u32,
+    /// The number, in the bank's arena, of the chunk that `start` lies in.
+    pub(crate) first_chunk: u32,
+}
+
+impl Segment {
+    pub(crate) const fn frames(&self) -> FrameRange {
+        match FrameRange::new(Mfn::new(self.start), Mfn::new(self.end)) {
+            Some(range) => range,
+            None => FrameRange::EMPTY,
+        }
+    }
+
+    /// The first frame of the first chunk's 2 MiB, which may lie below the segment.
+    const fn base(&self) -> u64 {
+        self.start & !(CHUNK_FRAMES - 1)
+    }
+
+    pub(crate) const fn chunks(&self) -> u64 {
+        (self.end - self.base()).div_ceil(CHUNK_FRAMES)
+    }
+
+    /// The chunk of a frame of this segment, and the frame's bit there.
+    pub(crate) const fn chunk_of(&self, frame: u64) -> (u32, u32) {
+        let offset = frame - self.base();
+        (self.first_chunk + (offset >> CHUNK_SHIFT) as u32, offset as u32 & 511)
+    }
+
+    /// The frame of bit 0 of one of this segment's chunks.
+    pub(crate) const fn chunk_base(&self, chunk: u32) -> u64 {
+        self.base() + ((chunk.wrapping_sub(self.first_chunk) as u64) << CHUNK_SHIFT)
+    }
+}
+
+/// Which heaps a segment serves, as bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub(crate) struct Pools(pub(crate) u32);
+
+impl Pools {
+    pub(crate) const XEN: Pools = Pools(1);
+    pub(crate) const DOMAIN: Pools = Pools(2);
+    pub(crate) const BOTH: Pools = Pools(3);
+
+    pub(crate) const fn serves(self, pool: Pool) -> bool {
+        self.0
+            & match pool {
+                Pool::Xen => 1,
+                Pool::Domain => 2,
+            }
+            != 0
+    }
+}
+
+/// A bank: the segments of one node, zone and set of pools. Their chunks are numbered in a row.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Bank {
+    /// From the first frame to behind the last; other banks' frames may lie between.
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) arena: u32,
+    /// Index into the nodes.
+    pub(crate) node: u32,
+    pub(crate) zone: u32,
+    pub(crate) pools: u32,
+    pub(crate) first_chunk: u32,
+    pub(crate) end_chunk: u32,
+    /// Index of its first segment in `by_chunk`, and how many there are.
+    pub(crate) first_segment: u32,
+    pub(crate) segments: u32,
+}
+
+impl Bank {
+    pub(crate) const fn serves(&self, pool: Pool) -> bool {
+        Pools(self.pools).serves(pool)
+    }
+
+    pub(crate) const fn frames(&self) -> FrameRange {
+        match FrameRange::new(Mfn::new(self.start), Mfn::new(self.end)) {
+            Some(range) => range,
+            None => FrameRange::EMPTY,
+        }
+    }
+
+    pub(crate) fn zone(&self) -> Zone {
+        Zone::new(self.zone as u8).unwrap_or(Zone::MAX)
+    }
+}
+
+/// A node that has memory.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Node {
+    pub(crate) id: u32,
+    /// Index of its first bank in `bank_order`, and how many there are.
+    pub(crate) first_bank: u32,
+    pub(crate) banks: u32,
+}
+
+/// Where an arena's words lie: planes, entries, then the two summaries.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct ArenaDesc {
+    pub(crate) address: u64,
+    pub(crate) chunks: u64,
+}
+
+impl ArenaDesc {
+    pub(crate) const fn planes(&self) -> Table {
+        Table { address: self.address, len: self.chunks }
+    }
+
+    pub(crate) const fn entries(&self) -> Table {
+        let address = self.address + self.chunks * size_of::<Planes>() as u64;
+        Table { address, len: self.chunks }
+    }
+
+    pub(crate) const fn some(&self) -> Table {
+        let entries = self.entries();
+        Table { address: align(entries.address + entries.len * 4), len: summary_words(self.chunks) }
+    }
+
+    pub(crate) const fn whole(&self) -> Table {
+        let some = self.some();
+        Table { address: align(some.address + some.len * 8), len: some.len }
+    }
+
+    /// Bytes that an arena of `chunks` chunks takes.
+    pub(crate) const fn bytes(chunks: u64) -> u64 {
+        let whole = ArenaDesc { address: 0, chunks }.whole();
+        align(whole.address + whole.len * 8)
+    }
+}
+
+/// Rounds up to a cache line.
+pub(crate) const fn align(address: u64) -> u64 {
+    (address + 63) & !63
+}
+
+/// The directory's first bytes: where its tables lie.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Header {
+    /// Sorted by address.
+    pub(crate) segments: Table,
+    /// For each window of `2^window_shift` frames, the first segment that ends behind its start.
+    pub(crate) windows: Table,
+    pub(crate) window_shift: u64,
+    pub(crate) banks: Table,
+    /// Indices of segments, sorted by bank and address.
+    pub(crate) by_chunk: Table,
+    /// Sorted by number.
+    pub(crate) nodes: Table,
+    /// Indices of banks: for each node, from the highest zone to the lowest.
+    pub(crate) bank_order: Table,
+    /// For each node, the indices of all nodes, nearest first.
+    pub(crate) fallback: Table,
+    pub(crate) arenas: Table,
+    pub(crate) slots: Table,
+}
+
+/// A directory as its readers see it.
+pub(crate) struct Directory<'a, P> {
+    platform: &'a P,
+    header: &'a Header,
+}
+
+impl<P> Clone for Directory<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P> Copy for Directory<'_, P> {}
+
+#[allow(unsafe_code)]
+impl<'a, P: Platform> Directory<'a, P> {
+    /// The directory whose header lies at `address`.
+    ///
+    /// # Safety
+    ///
+    /// 1. A header that is complete lies there, and the tables that it names, in mapped memory of
+    /// Bedframe's own; all of it stays for `'a`. 2. Nothing is written to them any more but through
+    /// the atomics in slots and arenas.
+    #[inline]
+    pub(crate) unsafe fn at(platform: &'a P, address: u64) -> Option<Self> {
+        // SAFETY: The caller's obligations are those of `shared`.
+        let header = unsafe { raw::shared(platform, Table { address, len: 1 }) }.first()?;
+        Some(Self { platform, header })
+    }
+
+    pub(crate) const fn header(&self) -> &'a Header {
+        self.header
+    }
+
+    pub(crate) fn segments(&self) -> &'a [Segment] {
+        // SAFETY: 1, 2. Promised for all tables when `self` was made.
+        unsafe { raw::shared(self.platform, self.header.segments) }
+    }
+
+    fn windows(&self) -> &'a [u32] {
+        // SAFETY: 1, 2. Promised for all tables when `self` was made.
+        unsafe { raw::shared(self.platform, self.header.windows) }
+    }
+
+    pub(crate) fn banks(&self) -> &'a [Bank] {
+        // SAFETY: 1, 2. Promised for all tables when `self` was made.
+        unsafe { raw::shared(self.platform, self.header.banks) }
+    }
+
+    fn by_chunk(&self) -> &'a [u32] {
+        // SAFETY: 1, 2. Promised for all tables when `self` was made.
+        unsafe { raw::shared(self.platform, self.header.by_chunk) }
+    }
+
+    pub(crate) fn nodes(&self) -> &'a [Node] {
+        // SAFETY: 1, 2. Promised for all tables when `self` was made.
+        unsafe { raw::shared(self.platform, self.header.nodes) }
+    }
+
+    fn bank_order(&self) -> &'a [u32] {
+        // SAFETY: 1, 2. Promised for all tables when `self` was made.
+        unsafe { raw::shared(self.platform, self.header.bank_order) }
+    }
+
+    fn fallback(&self) -> &'a [u32] {
+        // SAFETY: 1, 2. Promised for all tables when `self` was made.
+        unsafe { raw::shared(self.platform, self.header.fallback) }
+    }
+
+    pub(crate) fn arenas(&self) -> &'a [ArenaDesc] {
+        // SAFETY: 1, 2. Promised for all tables when `self` was made.
+        unsafe { raw::shared(self.platform, self.header.arenas) }
+    }
+
+    pub(crate) fn slots(&self) -> &'a [Slot] {
+        // SAFETY: 1, 2. Promised for all tables when `self` was made.
+        unsafe { raw::shared(self.platform, self.header.slots) }
+    }
+
+    /// The words of arena `index`.
+    #[inline]
+    pub(crate) fn arena(&self, index: u32) -> Option<Arena<'a>> {
+        let desc = self.arenas().get(index as usize)?;
+        let (platform, chunks) = (self.platform, desc.chunks);
+        // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only.
+        let entries: &[AtomicU32] = unsafe { raw::shared(platform, desc.entries()) };
+        // SAFETY: As above.
+        let planes: &[Planes] = unsafe { raw::shared(platform, desc.planes()) };
+        // SAFETY: As above.
+        let some: &[AtomicU64] = unsafe { raw::shared(platform, desc.some()) };
+        // SAFETY: As above.
+        let whole: &[AtomicU64] = unsafe { raw::shared(platform, desc.whole()) };
+        Some(Arena::over(
+            entries,
+            planes,
+            Summary::over(some, chunks),
+            Summary::over(whole, chunks),
+        ))
+    }
+}
+
+impl<'a, P: Platform> Directory<'a, P> {
+    /// The segment that `frame` lies in, and its index; `None` in a hole.
+    ///
+    /// Cost: two words of the window table, and a binary search over the segments of that window:
+    /// one, but for the low and the ragged ones.
+    #[inline]
+    pub(crate) fn locate(&self, frame: u64) -> Option<(u32, &'a Segment)> {
+        let window = (frame >> self.header.window_shift) as usize;
+        let windows = self.windows();
+        let low = *windows.get(window)? as usize;
+        let high = windows.get(window + 1).map_or(usize::MAX, |high| *high as usize);
+        let segments = self.segments();
+        let first = segments.get(low)?;
+        let (index, segment) = if frame < first.end {
+            (low, first)
+        } else {
+            let high = high.min(segments.len().saturating_sub(1));
+            let rest = segments.get(low..=high)?;
+            let index = low + rest.partition_point(|segment| segment.end <= frame);
+            (index, segments.get(index)?)
+        };
+        if frame < segment.start { None } else { Some((index as u32, segment)) }
+    }
+
+    /// The segment of bank `bank` that chunk `chunk` belongs to.
+    #[inline]
+    pub(crate) fn segment_of_chunk(&self, bank: &Bank, chunk: u32) -> Option<&'a Segment> {
+        let list = self.segments_of(bank);
+        let segments = self.segments();
+        let index = if list.len() <= 1 {
+            0
+        } else {
+            let at = |index: &u32| segments.get(*index as usize).map_or(0, |s| s.first_chunk);
+            list.partition_point(|index| at(index) <= chunk).saturating_sub(1)
+        };
+        segments.get(*list.get(index)? as usize)
+    }
+
+    /// The indices of a bank's segments, in ascending order.
+    pub(crate) fn segments_of(&self, bank: &Bank) -> &'a [u32] {
+        let first = bank.first_segment as usize;
+        self.by_chunk().get(first..first + bank.segments as usize).unwrap_or(&[])
+    }
+
+    /// The index of the node with this number.
+    pub(crate) fn node_index(&self, id: NodeId) -> Option<u32> {
+        let nodes = self.nodes();
+        let index = nodes.partition_point(|node| node.id < id.0);
+        nodes.get(index).filter(|node| node.id == id.0).map(|_| index as u32)
+    }
+
+    /// The banks of a node, highest zone first.
+    pub(crate) fn banks_of(&self, node: u32) -> impl Iterator<Item = (u32, &'a Bank)> + use<'a, P> {
+        let range = self.nodes().get(node as usize).map_or(0..0, |node| {
+            let first = node.first_bank as usize;
+            first..first + node.banks as usize
+        });
+        let banks = self.banks();
+        let order = self.bank_order().get(range).unwrap_or(&[]);
+        order.iter().filter_map(move |index| Some((*index, banks.get(*index as usize)?)))
+    }
+
+    /// The indices of all nodes, nearest to `node` first.
+    pub(crate) fn nearest(&self, node: u32) -> &'a [u32] {
+        let nodes = self.nodes().len();
+        let first = node as usize * nodes;
+        self.fallback().get(first..first + nodes).unwrap_or(&[])
+    }
+}

@@ -1,0 +1,102 @@
+//! The entry of a chunk: the authority on what its frames are.
+
+/// What holds for a chunk as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum ChunkState {
+    /// No frame of the chunk was ever in the heap. The planes mean nothing.
+    Untouched = 0,
+    /// All 512 frames are free. The free plane is zero, or was never written.
+    WholeFree = 1,
+    /// All 512 frames were handed out in one piece. The free plane is zero, or was never written.
+    WholeUsed = 2,
+    /// The planes say what each frame is.
+    Broken = 3,
+    /// Somebody is changing the state and the planes; lasts a few words' worth of work.
+    Busy = 4,
+}
+
+/// The value of an entry: state, hints and flags in 32 bits.
+///
+/// | bits | meaning |
+/// |---|---|
+/// | 0-2 | [`ChunkState`] |
+/// | 8-15 | hints: words of the free plane with some frame free |
+/// | 16 | adopted: a CPU allocates here |
+/// | 20-31 | turn: counts the times that Busy ended, so that who reads planes between two looks at the entry knows whether they held still |
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct Entry(pub(crate) u32);
+
+impl Entry {
+    const STATE: u32 = 0x7;
+    const HINT_SHIFT: u32 = 8;
+    const HINTS: u32 = 0xff << Self::HINT_SHIFT;
+    const ADOPTED: u32 = 1 << 16;
+    const TURN: u32 = 1 << 20;
+
+    pub(crate) const UNTOUCHED: Entry = Entry(ChunkState::Untouched as u32);
+    pub(crate) const WHOLE_FREE: Entry = Entry(ChunkState::WholeFree as u32);
+
+    /// `None` for a value that no entry ever holds: what `validate` reports as corruption.
+    pub(crate) const fn checked_state(self) -> Option<ChunkState> {
+        match self.0 & Self::STATE {
+            0 => Some(ChunkState::Untouched),
+            1 => Some(ChunkState::WholeFree),
+            2 => Some(ChunkState::WholeUsed),
+            3 => Some(ChunkState::Broken),
+            4 => Some(ChunkState::Busy),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn state(self) -> ChunkState {
+        match self.checked_state() {
+            Some(state) => state,
+            None => ChunkState::Untouched,
+        }
+    }
+
+    pub(crate) fn is(self, state: ChunkState) -> bool {
+        self.0 & Self::STATE == state as u32
+    }
+
+    pub(crate) const fn with_state(self, state: ChunkState) -> Entry {
+        Entry(self.0 & !Self::STATE | state as u32)
+    }
+
+    /// One bit for each word of the free plane.
+    pub(crate) const fn hints(self) -> u8 {
+        (self.0 >> Self::HINT_SHIFT) as u8
+    }
+
+    pub(crate) const fn with_hints(self, hints: u8) -> Entry {
+        Entry(self.0 & !Self::HINTS | (hints as u32) << Self::HINT_SHIFT)
+    }
+
+    pub(crate) const fn is_adopted(self) -> bool {
+        self.0 & Self::ADOPTED != 0
+    }
+
+    pub(crate) const fn with_adopted(self, adopted: bool) -> Entry {
+        if adopted { Entry(self.0 | Self::ADOPTED) } else { Entry(self.0 & !Self::ADOPTED) }
+    }
+
+    /// The same, one turn later.
+    pub(crate) const fn turned(self) -> Entry {
+        Entry(self.0.wrapping_add(Self::TURN))
+    }
+
+    /// Whether no Busy began or ended between `self` and `later`, where `self` was not Busy.
+    pub(crate) const fn held_still(self, later: Entry) -> bool {
+        const MASK: u32 = Entry::STATE | !(Entry::TURN - 1);
+        self.0 & MASK == later.0 & MASK
+    }
+}
+
+impl core::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{:?}, hints {:#04x}", self.checked_state(), self.hints())?;
+        if self.is_adopted() { f.write_str(", adopted") } else { Ok(()) }
+    }
+}

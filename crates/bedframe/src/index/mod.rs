@@ -1,0 +1,28 @@
+//! The index: which frames are free, once the heap runs.
+
+mod arena;
+#[cfg(not(loom))]
+mod build;
+mod chunk;
+#[cfg(not(loom))]
+mod directory;
+mod entry;
+#[cfg(not(loom))]
+mod raw;
+#[cfg(not(loom))]
+mod segments;
+mod slot;
+mod span;
+mod summary;
+
+pub(crate) use arena::Arena;
+#[cfg(not(loom))]
+pub(crate) use build::Build;
+pub(crate) use chunk::{Look, PutRefusal};
+#[cfg(not(loom))]
+pub(crate) use directory::{Bank, Directory, Segment};
+pub(crate) use entry::ChunkState;
+#[cfg(not(loom))]
+pub(crate) use segments::segments;
+pub(crate) use slot::{Cpu, Place, windows_closed, windows_opened};
+pub(crate) use span::{CHUNK_FRAMES, Span, WORDS};

@@ -1,0 +1,84 @@
+//! Tables in metadata memory: the one place where the index turns addresses into references.
+//!
+//! All metadata is named by machine address, never by pointer, so that a whole world can be
+//! copied, moved and compared.
+#![allow(unsafe_code)]
+
+use core::sync::atomic::{AtomicU32, AtomicU64};
+
+use super::chunk::Planes;
+use super::directory::{ArenaDesc, Bank, Header, Node, Segment};
+use super::slot::Slot;
+use crate::addr::Mfn;
+use crate::platform::Platform;
+
+/// Types for which any bytes are a valid value.
+///
+/// # Safety
+///
+/// 1. Every bit pattern is a valid value of the type. 2. It needs no drop.
+pub(crate) unsafe trait Plain {}
+
+// SAFETY: 1. Integers and atomics of integers, or `repr(C)` structures of these alone, which any
+// bits are valid for. 2. None has a destructor.
+unsafe impl Plain for u32 {}
+// SAFETY: As above.
+unsafe impl Plain for u64 {}
+// SAFETY: As above.
+unsafe impl Plain for AtomicU32 {}
+// SAFETY: As above.
+unsafe impl Plain for AtomicU64 {}
+// SAFETY: As above.
+unsafe impl Plain for Planes {}
+// SAFETY: As above.
+unsafe impl Plain for Slot {}
+// SAFETY: As above.
+unsafe impl Plain for Segment {}
+// SAFETY: As above.
+unsafe impl Plain for Bank {}
+// SAFETY: As above.
+unsafe impl Plain for Node {}
+// SAFETY: As above.
+unsafe impl Plain for ArenaDesc {}
+// SAFETY: As above.
+unsafe impl Plain for Header {}
+
+/// Where a table lies in machine memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub(crate) struct Table {
+    /// The machine address of the first element, a multiple of 64.
+    pub(crate) address: u64,
+    /// Elements.
+    pub(crate) len: u64,
+}
+
+fn pointer<T, P: Platform>(platform: &P, address: u64) -> *mut T {
+    let frame = platform.frame_ptr(Mfn::from_address(address));
+    frame.wrapping_add((address & (crate::FRAME_SIZE - 1)) as usize).cast()
+}
+
+/// The elements of `table`.
+///
+/// # Safety
+///
+/// 1. The table lies in memory that is mapped, Bedframe's own, and stays so for `'a`. 2. For `'a`
+/// nothing writes to it but through atomics in `T`.
+pub(crate) unsafe fn shared<'a, T: Plain, P: Platform>(platform: &P, table: Table) -> &'a [T] {
+    // SAFETY: 1. `Platform::frame_ptr` answers for mapped frames with addresses that follow one
+    // another, so the elements lie at `pointer` in a row; tables begin at multiples of 64, which
+    // no `T: Plain` exceeds in alignment. 2. Any bytes are a valid `T`. 3. The caller vouches for
+    // lifetime and absence of plain writes.
+    unsafe { core::slice::from_raw_parts(pointer(platform, table.address), table.len as usize) }
+}
+
+/// The elements of `table`, to be written.
+///
+/// # Safety
+///
+/// 1. The table lies in memory that is mapped, Bedframe's own, and stays so for `'a`. 2. For `'a`
+/// nobody else refers to it.
+pub(crate) unsafe fn unique<'a, T: Plain, P: Platform>(platform: &P, table: Table) -> &'a mut [T] {
+    // SAFETY: As in `shared`; the caller vouches that this is the only reference.
+    unsafe { core::slice::from_raw_parts_mut(pointer(platform, table.address), table.len as usize) }
+}

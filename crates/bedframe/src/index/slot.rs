@@ -1,0 +1,157 @@
+//! What each CPU keeps: where it allocates, and how many windows it has opened.
+
+use crate::platform::Platform;
+use crate::request::Pool;
+use crate::sync::{AtomicU64, Ordering, fence};
+
+/// A CPU's cache line. Everything in it is a hint or a count: CPUs may share a slot, interrupts
+/// may use it between any two instructions of the CPU, and a CPU may vanish and leave it as it is.
+#[repr(C, align(64))]
+pub(crate) struct Slot {
+    /// For each heap, the chunk in which the CPU allocates, as a [`Place`].
+    places: [AtomicU64; 2],
+    /// Windows opened and closed by this CPU.
+    opened: AtomicU64,
+    closed: AtomicU64,
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Slot>() == 64);
+
+/// Where a CPU allocates: a chunk of a bank and a word of it. 64 bits, so that it is read and
+/// exchanged in one step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    pub(crate) bank: u32,
+    pub(crate) chunk: u32,
+    pub(crate) word: u32,
+}
+
+impl Place {
+    const NONE: u64 = u64::MAX;
+
+    /// `None` where the bank's number has no room: such a place is not remembered.
+    const fn pack(self) -> Option<u64> {
+        if self.bank >= 1 << 28 {
+            return None;
+        }
+        Some((self.bank as u64) << 36 | (self.chunk as u64) << 4 | (self.word & 7) as u64)
+    }
+
+    const fn unpack(value: u64) -> Option<Place> {
+        if value == Self::NONE {
+            return None;
+        }
+        Some(Place {
+            bank: (value >> 36) as u32,
+            chunk: (value >> 4) as u32,
+            word: value as u32 & 7,
+        })
+    }
+}
+
+impl Slot {
+    /// A slot of a CPU that has not allocated yet.
+    pub(crate) fn reset(&self) {
+        for place in &self.places {
+            place.store(Place::NONE, Ordering::Relaxed);
+        }
+        self.opened.store(0, Ordering::Relaxed);
+        self.closed.store(0, Ordering::Relaxed);
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn new() -> Self {
+        Slot {
+            places: [AtomicU64::new(Place::NONE), AtomicU64::new(Place::NONE)],
+            opened: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
+        }
+    }
+
+    fn of(&self, pool: Pool) -> &AtomicU64 {
+        let [xen, domain] = &self.places;
+        match pool {
+            Pool::Xen => xen,
+            Pool::Domain => domain,
+        }
+    }
+
+    /// Where the CPU allocates for `pool`.
+    #[inline]
+    pub(crate) fn place(&self, pool: Pool) -> Option<Place> {
+        Place::unpack(self.of(pool).load(Ordering::Relaxed))
+    }
+
+    /// Both places.
+    pub(crate) fn all_places(&self) -> impl Iterator<Item = Place> {
+        [Pool::Xen, Pool::Domain].into_iter().filter_map(|pool| self.place(pool))
+    }
+
+    /// Moves to `place`, and returns the place that is left by that. Whoever is told of a place
+    /// here, and nobody else, ends its adoption.
+    #[must_use]
+    pub(crate) fn move_to(&self, pool: Pool, place: Place) -> Option<Place> {
+        let packed = place.pack()?;
+        let old = self.of(pool).swap(packed, Ordering::Relaxed);
+        Place::unpack(old).filter(|old| (old.bank, old.chunk) != (place.bank, place.chunk))
+    }
+
+    /// Notes that the CPU goes on in another word of the same chunk.
+    pub(crate) fn note_word(&self, pool: Pool, old: Place, word: u32) {
+        if let (Some(old), Some(new)) = (old.pack(), Place { word, ..old }.pack()) {
+            // Fails if an interrupt moved us: its choice stands.
+            let _ = self.of(pool).compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The CPU that acts: the platform, and the CPU's slot.
+pub(crate) struct Cpu<'a, P> {
+    pub(crate) platform: &'a P,
+    pub(crate) slot: &'a Slot,
+    /// The CPU's number, from which it derives where it starts to look.
+    pub(crate) number: u32,
+}
+
+impl<'a, P: Platform> Cpu<'a, P> {
+    /// Opens a window.
+    pub(crate) fn window(&self) -> Window<'a> {
+        self.slot.opened.fetch_add(1, Ordering::Relaxed);
+        // Release order for what follows: who sees an effect of the window by an Acquire load sees
+        // it opened. Pairs with the fence in `windows_opened`.
+        fence(Ordering::SeqCst);
+        Window { slot: self.slot }
+    }
+}
+
+/// A stretch in which hints may deny what is free: a chunk is on its way from one summary to the
+/// other, or a hint was cleared and is being looked at again.
+///
+/// A search that found nothing may be believed if no window was open while it searched. Otherwise
+/// it looks at every entry instead, so that what is free throughout a call is found, whatever
+/// others do meanwhile.
+pub(crate) struct Window<'a> {
+    slot: &'a Slot,
+}
+
+impl Drop for Window<'_> {
+    fn drop(&mut self) {
+        // Release pairs with the Acquire in `windows_closed`: who counts the window as closed sees
+        // its effects.
+        self.slot.closed.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// Windows that have been closed, of all CPUs. To be read before a search.
+pub(crate) fn windows_closed(slots: &[Slot]) -> u64 {
+    slots.iter().fold(0, |sum, slot| sum.wrapping_add(slot.closed.load(Ordering::Acquire)))
+}
+
+/// Windows that have been opened, of all CPUs. To be read after a search: if it equals what
+/// [`windows_closed`] said before, none was open in between.
+pub(crate) fn windows_opened(slots: &[Slot]) -> u64 {
+    // Keeps the search's loads before ours; pairs with the fence in `Cpu::window`.
+    fence(Ordering::SeqCst);
+    slots.iter().fold(0, |sum, slot| sum.wrapping_add(slot.opened.load(Ordering::Relaxed)))
+}

@@ -1,0 +1,218 @@
+//! Summaries: which chunks are worth a look, 64 to a word, and which of those words, and so on.
+//!
+//! A bit is a hint. It may say *yes* wrongly for a while; at rest it never says *no* wrongly. The
+//! fact lies elsewhere, in the chunk's entry. To set: change the fact, then [`Summary::set`]. To
+//! clear: [`Summary::clear`] with a look at the fact, which sets the bit again if need be.
+
+use super::span::below;
+use crate::sync::{AtomicU64, Ordering, fence};
+
+/// One summary over `bits` chunks: its levels one after another, the finest first, the last of one
+/// word.
+#[derive(Clone, Copy)]
+pub(crate) struct Summary<'a> {
+    words: &'a [AtomicU64],
+    bits: u64,
+}
+
+/// Words of a level over `bits` bits.
+const fn level_words(bits: u64) -> u64 {
+    bits.div_ceil(64)
+}
+
+/// Words of all levels of a summary over `bits` chunks.
+pub(crate) const fn summary_words(bits: u64) -> u64 {
+    let mut words = 0;
+    let mut level = bits;
+    loop {
+        level = level_words(level);
+        words += level;
+        if level <= 1 {
+            return words;
+        }
+    }
+}
+
+impl<'a> Summary<'a> {
+    pub(crate) const fn over(words: &'a [AtomicU64], bits: u64) -> Self {
+        Self { words, bits }
+    }
+
+    fn word(&self, base: u64, index: u64) -> Option<&'a AtomicU64> {
+        self.words.get((base + index) as usize)
+    }
+
+    /// Says that chunk `bit` is worth a look. The fact must have been written before.
+    pub(crate) fn set(&self, bit: u64) {
+        // Pairs with the fence in `clear`: the fact was changed before this, and we read summary
+        // words after it; the other side clears a summary word before its fence and reads the fact
+        // after it. So if we see its word still set, it sees our fact and sets the word again. The
+        // argument needs no more than what fences promise, so it holds on Arm as on x86.
+        fence(Ordering::SeqCst);
+        let (mut base, mut bits, mut index) = (0, self.bits, bit);
+        loop {
+            let Some(word) = self.word(base, index / 64) else { return };
+            let mask = 1 << (index % 64);
+            if word.load(Ordering::Relaxed) & mask == 0 {
+                // Release: who finds the bit by an Acquire load in `find` sees the fact.
+                word.fetch_or(mask, Ordering::Release);
+                // For the level above, this word is the fact.
+                fence(Ordering::SeqCst);
+            }
+            let words = level_words(bits);
+            if words <= 1 {
+                return;
+            }
+            base += words;
+            bits = words;
+            index /= 64;
+        }
+    }
+
+    /// Says that chunk `bit` is not worth a look, unless `fact`, asked afterwards, says it is.
+    pub(crate) fn clear(&self, bit: u64, fact: impl Fn() -> bool) {
+        let (mut base, mut bits, mut index) = (0, self.bits, bit);
+        loop {
+            let Some(word) = self.word(base, index / 64) else { return };
+            let mask = 1 << (index % 64);
+            if word.load(Ordering::Relaxed) & mask == 0 {
+                return;
+            }
+            let left = word.fetch_and(!mask, Ordering::AcqRel) & !mask;
+            // Pairs with the fences in `set`.
+            fence(Ordering::SeqCst);
+            let refuted = if base == 0 {
+                fact()
+            } else {
+                // The fact of a higher level is the word below: look at it again.
+                let below = base - bits;
+                self.word(below, index).is_some_and(|w| w.load(Ordering::Acquire) != 0)
+            };
+            if refuted {
+                return self.set_from(bit);
+            }
+            let words = level_words(bits);
+            if left != 0 || words <= 1 {
+                return;
+            }
+            base += words;
+            bits = words;
+            index /= 64;
+        }
+    }
+
+    /// Sets the bit of chunk `bit` on all levels, whatever they say already: the way back from a
+    /// clearing that was refuted.
+    fn set_from(&self, bit: u64) {
+        let (mut base, mut bits, mut index) = (0, self.bits, bit);
+        loop {
+            let Some(word) = self.word(base, index / 64) else { return };
+            word.fetch_or(1 << (index % 64), Ordering::Release);
+            let words = level_words(bits);
+            if words <= 1 {
+                return;
+            }
+            base += words;
+            bits = words;
+            index /= 64;
+        }
+    }
+
+    /// Whether a search can find chunk `bit`: its bit is set on every level.
+    pub(crate) fn is_set(&self, bit: u64) -> bool {
+        self.find(bit, bit + 1) == Some(bit)
+    }
+
+    /// The word over chunks `64 * index` and on.
+    pub(crate) fn bottom(&self, index: u64) -> u64 {
+        if index * 64 >= self.bits {
+            return 0;
+        }
+        // Acquire pairs with the Release in `set`.
+        self.word(0, index).map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    /// The lowest chunk from `from` up to and without `end` whose bit is set.
+    ///
+    /// Reads two words a level at the most where the summary holds still.
+    pub(crate) fn find(&self, from: u64, end: u64) -> Option<u64> {
+        let end = if end < self.bits { end } else { self.bits };
+        let mut from = from;
+        // Each turn passes over an empty subtree that a stale bit pointed to.
+        while from < end {
+            match self.find_candidate(from) {
+                Ok(bit) if bit < end => return Some(bit),
+                Ok(_) => return None,
+                Err(next) => from = next,
+            }
+        }
+        None
+    }
+
+    /// The lowest set bit at or above `from`; `Err` says where to go on looking.
+    fn find_candidate(&self, from: u64) -> Result<u64, u64> {
+        // Up, until a level has a set bit at or above the place where we are.
+        let (mut base, mut bits, mut index, mut scale) = (0, self.bits, from, 0u32);
+        let mut found = loop {
+            let here = self.word(base, index / 64).map_or(0, |word| word.load(Ordering::Acquire));
+            let above = here & !below((index % 64) as u32);
+            if above != 0 {
+                break index / 64 * 64 + u64::from(above.trailing_zeros());
+            }
+            let words = level_words(bits);
+            index = index / 64 + 1;
+            if index >= words {
+                return Err(self.bits);
+            }
+            base += words;
+            bits = words;
+            scale += 6;
+        };
+        // Down again, to the lowest set bit below.
+        while scale > 0 {
+            scale -= 6;
+            let below_words = self.level(scale / 6);
+            let word =
+                self.word(below_words.0, found).map_or(0, |word| word.load(Ordering::Acquire));
+            if word == 0 {
+                return Err((found + 1) << (scale + 6));
+            }
+            found = found * 64 + u64::from(word.trailing_zeros());
+        }
+        Ok(found)
+    }
+
+    /// Where level `level` begins, and its bits.
+    fn level(&self, level: u32) -> (u64, u64) {
+        let (mut base, mut bits) = (0, self.bits);
+        for _ in 0..level {
+            let words = level_words(bits);
+            base += words;
+            bits = words;
+        }
+        (base, bits)
+    }
+}
+
+/// Sets bits `from` up to and without `end` in the words of a new summary over `bits` chunks, on
+/// all levels. Nobody else reads it yet.
+pub(crate) fn set_range(words: &mut [u64], bits: u64, from: u64, end: u64) {
+    let (mut base, mut bits, mut from, mut end) = (0, bits, from, end);
+    while from < end {
+        for index in from / 64..end.div_ceil(64) {
+            let low = from.saturating_sub(index * 64).min(64) as u32;
+            let high = (end - index * 64).min(64) as u32;
+            if let Some(word) = words.get_mut((base + index) as usize) {
+                *word |= below(high) & !below(low);
+            }
+        }
+        let level = level_words(bits);
+        if level <= 1 {
+            return;
+        }
+        base += level;
+        bits = level;
+        from /= 64;
+        end = end.div_ceil(64);
+    }
+}

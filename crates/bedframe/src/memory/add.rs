@@ -1,0 +1,210 @@
+//! Telling Bedframe of memory: RAM, reservations, bad frames; at boot and when more is plugged in.
+
+use super::{Boot, Memory};
+use crate::addr::{FrameRange, Mfn};
+use crate::error::MapError;
+use crate::index::Build;
+use crate::ledger::{Attr, Kind};
+use crate::node::NodeId;
+use crate::platform::Platform;
+use crate::pools::XenHeap;
+use crate::state::PageState;
+
+impl<P: Platform> Memory<P> {
+    /// Says how the Xen heap and the domain heap share memory, and by that which RAM is mapped.
+    /// To be called before the first [`Memory::add_ram`]; [`XenHeap::Unified`] holds otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError::Started`] once RAM has been added.
+    pub fn set_xen_heap(&self, xen_heap: XenHeap) -> Result<(), MapError> {
+        let mut boot = self.boot.lock(&self.platform);
+        if boot.ledger.pieces(&self.platform, FrameRange::ALL).any(|(_, attr)| attr.is_ram()) {
+            return Err(MapError::Started);
+        }
+        boot.xen_heap = xen_heap;
+        Ok(())
+    }
+
+    /// Adds RAM: free from now on, but for what has been reserved or withheld in it before. Frames
+    /// that were added before on the same node are passed over. Returns how many frames are new.
+    ///
+    /// While the heap runs this is hot-add, on a node known or new: the range becomes segments of
+    /// its own, indexed in memory of its own if that is mapped, else in memory of the heap's. The
+    /// directory that it replaces stays withheld as metadata.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError::OtherNode`] if a frame was added on another node, [`MapError::BadRange`] for an
+    /// empty range, [`MapError::NoMetadata`] if there is no memory to note it in. Nothing has
+    /// changed then.
+    ///
+    /// # Safety
+    ///
+    /// 1. Every frame of `range` is RAM. 2. Nothing but Bedframe, and those it hands frames to,
+    ///    uses it, except in what is reserved or withheld before this call. 3. What
+    ///    [`XenHeap::mapped`] covers of it is mapped, as [`Platform::frame_ptr`] promises.
+    #[allow(unsafe_code)] // The declaration of a contract: this is where memory comes from.
+    pub unsafe fn add_ram(&self, range: FrameRange, node: NodeId) -> Result<u64, MapError> {
+        if range.is_empty() {
+            return Err(MapError::BadRange { range });
+        }
+        let mut boot = self.boot.lock(&self.platform);
+        let mut new = 0;
+        for (piece, attr) in boot.ledger.pieces(&self.platform, range) {
+            if !attr.is_ram() {
+                new += piece.frames();
+            } else if attr.node() != node {
+                return Err(MapError::OtherNode { frame: piece.start(), node: attr.node() });
+            }
+        }
+        if new == 0 {
+            return Ok(0);
+        }
+        if self.heap().is_none() {
+            self.note_ram(&mut boot, range, node)?;
+        } else {
+            self.hot_add(&mut boot, range, node)?;
+        }
+        Ok(new)
+    }
+
+    fn note_ram(&self, boot: &mut Boot, range: FrameRange, node: NodeId) -> Result<(), MapError> {
+        let mapped = boot.mapped();
+        let full = MapError::NoMetadata { frames: 1 };
+        if range.contains(Mfn::ZERO) && !self.hand_out_frame_zero {
+            let zero = FrameRange::single(Mfn::ZERO);
+            let withhold = |attr: Attr| match (attr.is_ram(), attr.kind()) {
+                (false, Kind::Open) => attr.with_kind(Kind::Reserved),
+                _ => attr,
+            };
+            boot.ledger.set(&self.platform, mapped, zero, withhold).map_err(|_| full)?;
+        }
+        let add = |attr: Attr| if attr.is_ram() { attr } else { attr.with_ram(node) };
+        boot.ledger.set(&self.platform, mapped, range, add).map_err(|_| full)
+    }
+
+    /// Adds the new frames of `range` one stretch at a time: each that lies between frames that
+    /// are known already becomes an index of its own.
+    fn hot_add(&self, boot: &mut Boot, range: FrameRange, node: NodeId) -> Result<(), MapError> {
+        let mut at = range.start();
+        while at < range.end() {
+            let mut end = at;
+            let mut known_end = at;
+            for (piece, attr) in boot.ledger.pieces(&self.platform, rest(at, range)) {
+                if attr.is_ram() {
+                    known_end = if end == at { piece.end() } else { end };
+                    break;
+                }
+                end = piece.end();
+                known_end = end;
+            }
+            if let Some(stretch) = FrameRange::new(at, end).filter(|s| !s.is_empty()) {
+                self.hot_add_stretch(boot, stretch, node)?;
+            }
+            at = known_end.max(at.saturating_add(1));
+        }
+        Ok(())
+    }
+
+    fn hot_add_stretch(
+        &self,
+        boot: &mut Boot,
+        fresh: FrameRange,
+        node: NodeId,
+    ) -> Result<(), MapError> {
+        let Some(heap) = self.heap() else { return Ok(()) };
+        self.note_ram(boot, fresh, node)?;
+        let Boot { ledger, xen_heap, .. } = boot;
+        let build = Build {
+            platform: &self.platform,
+            ledger,
+            xen_heap: *xen_heap,
+            fresh,
+            old: Some(heap.directory),
+            cpus: 0,
+        };
+        match build.build() {
+            Ok(address) => {
+                ledger.hand_over(&self.platform, fresh);
+                self.publish(address);
+                Ok(())
+            }
+            Err(error) => {
+                // The steps are there since `note_ram`, so this needs no room.
+                let gone = |attr: Attr| attr.without_ram();
+                let _ = ledger.set(&self.platform, xen_heap.mapped(), fresh, gone);
+                Err(error)
+            }
+        }
+    }
+
+    /// Withholds `range` for good: the kernel's own text and data, firmware tables. RAM need not
+    /// have been added there yet. What is releasable, reserved or bad already is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError::InUse`] if a frame has been handed out, holds metadata, or came under the heap.
+    pub fn reserve(&self, range: FrameRange) -> Result<(), MapError> {
+        self.withhold(range, |attr| match attr.kind() {
+            Kind::Open | Kind::Releasable | Kind::Reserved => Some(Kind::Reserved),
+            Kind::Bad => Some(Kind::Bad),
+            Kind::Given | Kind::Metadata | Kind::Heap => None,
+        })
+    }
+
+    /// Withholds `range` until [`Memory::release`] is called for it, or for parts of it: modules,
+    /// an initrd, ACPI-reclaimable memory, init sections. What is reserved already stays so.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Memory::reserve`].
+    pub fn reserve_releasable(&self, range: FrameRange) -> Result<(), MapError> {
+        self.withhold(range, |attr| match attr.kind() {
+            Kind::Open | Kind::Releasable => Some(Kind::Releasable),
+            Kind::Reserved => Some(Kind::Reserved),
+            Kind::Bad => Some(Kind::Bad),
+            Kind::Given | Kind::Metadata | Kind::Heap => None,
+        })
+    }
+
+    /// Withholds frames whose memory is bad. They are never handed out nor touched, not even when
+    /// a range that they lie in is released late. RAM need not have been added there yet.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Memory::reserve`].
+    pub fn withhold_bad(&self, range: FrameRange) -> Result<(), MapError> {
+        self.withhold(range, |attr| match attr.kind() {
+            Kind::Open | Kind::Releasable | Kind::Reserved | Kind::Bad => Some(Kind::Bad),
+            Kind::Given | Kind::Metadata | Kind::Heap => None,
+        })
+    }
+
+    fn withhold(
+        &self,
+        range: FrameRange,
+        kind: impl Fn(Attr) -> Option<Kind>,
+    ) -> Result<(), MapError> {
+        let mut boot = self.boot.lock(&self.platform);
+        let started = self.heap().is_some();
+        for (piece, attr) in boot.ledger.pieces(&self.platform, range) {
+            // Once the heap runs, the ledger does not know what became of RAM.
+            if kind(attr).is_none() || (started && attr.is_ram()) {
+                return Err(MapError::InUse {
+                    frame: piece.start(),
+                    state: if attr.kind() == Kind::Open { PageState::Free } else { attr.state() },
+                });
+            }
+        }
+        let mapped = boot.mapped();
+        let set = |attr: Attr| kind(attr).map_or(attr, |kind| attr.with_kind(kind));
+        boot.ledger
+            .set(&self.platform, mapped, range, set)
+            .map_err(|_| MapError::NoMetadata { frames: 1 })
+    }
+}
+
+fn rest(at: Mfn, range: FrameRange) -> FrameRange {
+    FrameRange::new(at, range.end()).unwrap_or(FrameRange::EMPTY)
+}

@@ -1,0 +1,416 @@
+//! The one object that a kernel holds.
+
+mod add;
+mod owned;
+mod statistics;
+mod validate;
+mod xen_heap;
+
+pub use owned::OwnedFrames;
+pub use statistics::{FreeMemory, RangeKind, StateCounts};
+pub use validate::Contradiction;
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::addr::{FrameRange, Mfn};
+use crate::error::{AllocError, FreeError, FreeRefusal, MapError};
+use crate::heap::{AskLedger, Heap, free_error};
+use crate::index::{Build, Directory};
+use crate::ledger::{Attr, Kind, Ledger};
+use crate::lock::Lock;
+use crate::platform::Platform;
+use crate::pools::XenHeap;
+use crate::request::{Nodes, Pool, Request};
+use crate::state::PageState;
+
+/// Physical memory, from the first usable byte on.
+///
+/// A kernel holds one, usually in a static. It is told of RAM as the firmware's map is read, and
+/// allocates and frees from that moment on; [`Memory::start`] hands over to the heap, and nothing
+/// changes for callers. **Any frame that [`Memory::alloc`] ever handed out can be given back by
+/// [`Memory::free`] at any later time**, in any split or union with others; nobody asks how far
+/// boot has come, and there is no call that would say.
+///
+/// ```
+/// # use bedframe::*;
+/// # struct Direct;
+/// # const FRAMES: usize = 64;
+/// # #[repr(align(4096))] struct Ram(core::cell::UnsafeCell<[u8; FRAMES * 4096]>);
+/// # unsafe impl Sync for Ram {}
+/// # static RAM: Ram = Ram(core::cell::UnsafeCell::new([0; FRAMES * 4096]));
+/// # // SAFETY: frames 0x100 and on are the bytes of RAM, which nothing else uses.
+/// # unsafe impl Platform for Direct {
+/// #     fn frame_ptr(&self, frame: Mfn) -> *mut u8 {
+/// #         RAM.0.get().cast::<u8>().wrapping_add((frame.get() as usize).wrapping_sub(0x100) * 4096)
+/// #     }
+/// #     fn frame_of(&self, _: *const u8) -> Option<Mfn> { None }
+/// # }
+/// static MEMORY: Memory<Direct> = Memory::new(Direct);
+///
+/// let ram = FrameRange::from_len(Mfn::new(0x100), 64).unwrap();
+/// // SAFETY: this is RAM that nobody else uses.
+/// unsafe { MEMORY.add_ram(ram, NodeId(0)) }?;
+/// // Before the heap runs ...
+/// let early = MEMORY.alloc(&Request::frames(5))?;
+/// MEMORY.start(1)?;
+/// // ... and after: the same calls, and early frames are freed like any others.
+/// let late = MEMORY.alloc(&Request::order(Order::new(2).unwrap()))?;
+/// MEMORY.free(early)?;
+/// MEMORY.free(late)?;
+/// MEMORY.validate()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Memory<P> {
+    platform: P,
+    boot: Lock<Boot>,
+    /// The machine address of the directory, or [`NO_DIRECTORY`] until the heap runs.
+    directory: AtomicU64,
+    hand_out_frame_zero: bool,
+}
+
+const NO_DIRECTORY: u64 = u64::MAX;
+
+/// What the lock guards.
+struct Boot {
+    ledger: Ledger,
+    xen_heap: XenHeap,
+    /// Frames that were released, and were not RAM to hand out before.
+    released: u64,
+}
+
+impl Boot {
+    fn mapped(&self) -> FrameRange {
+        self.xen_heap.mapped()
+    }
+}
+
+/// Asks the ledger under its lock, one question at a time.
+struct Asking<'a, P> {
+    memory: &'a Memory<P>,
+}
+
+impl<P: Platform> AskLedger for Asking<'_, P> {
+    fn ask(&self, frame: Mfn) -> (FrameRange, Attr) {
+        let memory = self.memory;
+        memory.boot.lock(&memory.platform).ledger.at(&memory.platform, frame)
+    }
+}
+
+impl<P> Memory<P> {
+    /// Memory of which nothing is known yet. Frame 0 will not be handed out, since many callers
+    /// take address 0 for null.
+    #[must_use]
+    pub const fn new(platform: P) -> Self {
+        Self {
+            platform,
+            boot: Lock::new(Boot {
+                ledger: Ledger::new(),
+                xen_heap: XenHeap::Unified,
+                released: 0,
+            }),
+            directory: AtomicU64::new(NO_DIRECTORY),
+            hand_out_frame_zero: false,
+        }
+    }
+
+    /// The same, but frame 0 is handed out like any other.
+    #[must_use]
+    pub const fn hand_out_frame_zero(mut self) -> Self
+    where
+        P: Copy,
+    {
+        self.hand_out_frame_zero = true;
+        self
+    }
+
+    /// The platform that was given.
+    pub const fn platform(&self) -> &P {
+        &self.platform
+    }
+}
+
+impl<P: Platform> Memory<P> {
+    /// The heap, if it runs.
+    #[inline]
+    #[allow(unsafe_code)]
+    fn heap(&self) -> Option<Heap<'_, P>> {
+        // Acquire pairs with the Release in `publish`: who sees the address sees the directory.
+        let address = self.directory.load(Ordering::Acquire);
+        if address == NO_DIRECTORY {
+            return None;
+        }
+        // SAFETY: 1. `Build::build` returned the address of a complete header whose tables lie in
+        // mapped memory that the ledger calls Metadata, and no metadata of a directory is ever
+        // given back, so it stays for the life of `self`. 2. After publication nothing writes there
+        // but through atomics.
+        let directory = unsafe { Directory::at(&self.platform, address) }?;
+        Heap::new(&self.platform, directory)
+    }
+
+    fn publish(&self, address: u64) {
+        // Release pairs with the Acquire in `heap`.
+        self.directory.store(address, Ordering::Release);
+    }
+
+    /// Hands over from the boot allocator to the heap: everything that is free moves into the
+    /// index. `cpus` is how many CPUs get a cache line of hints of their own; more may come, and
+    /// share.
+    ///
+    /// The index is carved out of free mapped memory: under half a byte for each frame of RAM,
+    /// reserved and given frames included, each node's on that node where there is room.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError::NoMemory`] without any RAM, [`MapError::NoMetadata`] if no mapped run of frames
+    /// is large enough for the index, [`MapError::Started`] the second time. Nothing has changed
+    /// then.
+    ///
+    /// # Cost
+    ///
+    /// One entry (4 bytes) and two bits for each 2 MiB of RAM; planes only for 2 MiB that are free
+    /// in part. No frame is touched. Interrupts are masked meanwhile: this is the longest stretch
+    /// that cannot be preempted, about a millisecond for 3 TiB.
+    pub fn start(&self, cpus: u32) -> Result<(), MapError> {
+        let mut boot = self.boot.lock(&self.platform);
+        if self.heap().is_some() {
+            return Err(MapError::Started);
+        }
+        let Boot { ledger, xen_heap, .. } = &mut *boot;
+        let build = Build {
+            platform: &self.platform,
+            ledger,
+            xen_heap: *xen_heap,
+            fresh: FrameRange::ALL,
+            old: None,
+            cpus,
+        };
+        let address = build.build()?;
+        ledger.hand_over(&self.platform, FrameRange::ALL);
+        self.publish(address);
+        Ok(())
+    }
+
+    /// Hands out the frames that `request` asks for. Their contents are whatever they were.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] says whether the request can never be met, or not now. At rest it is refused
+    /// only if no block exists that meets it; while others allocate and free, a block that is free
+    /// throughout the call is found.
+    ///
+    /// # Cost
+    ///
+    /// One frame, once the heap runs, where this CPU's chunk has another: one compare-exchange and
+    /// no lock. Before that, a walk through the ledger under its lock.
+    #[inline]
+    pub fn alloc(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
+        if request.length() == 0 {
+            return Err(AllocError::NoFrames);
+        }
+        if !request.alignment().is_power_of_two() {
+            return Err(AllocError::BadAlignment { alignment: request.alignment() });
+        }
+        match self.heap() {
+            Some(heap) => heap.alloc(request),
+            None => self.alloc_early(request),
+        }
+    }
+
+    #[cold]
+    fn alloc_early(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
+        let mut boot = self.boot.lock(&self.platform);
+        // Hand-over happens under this lock: now the answer holds.
+        if let Some(heap) = self.heap() {
+            drop(boot);
+            return heap.alloc(request);
+        }
+        let within = match request.heap() {
+            Pool::Xen => request.within().intersect(boot.mapped()),
+            Pool::Domain => request.within(),
+        };
+        let Some(found) = boot.ledger.find_boot(&self.platform, request, within) else {
+            return Err(self.refuse_early(&boot, request, within));
+        };
+        let mapped = boot.mapped();
+        match boot.ledger.give(&self.platform, mapped, found) {
+            Ok(()) => Ok(found),
+            Err(crate::ledger::Full) => Err(AllocError::LedgerFull),
+        }
+    }
+
+    fn refuse_early(&self, boot: &Boot, request: &Request<'_>, within: FrameRange) -> AllocError {
+        let has_ram = |nodes, within| boot.ledger.has_ram(&self.platform, nodes, within);
+        match request.allowed_nodes() {
+            Nodes::Exact(node) if !has_ram(Nodes::Exact(node), FrameRange::ALL) => {
+                AllocError::UnknownNode { node }
+            }
+            Nodes::OneOf(nodes @ [node, ..]) if !has_ram(Nodes::OneOf(nodes), FrameRange::ALL) => {
+                AllocError::UnknownNode { node: *node }
+            }
+            nodes if request.place_in(within).is_none() || !has_ram(nodes, within) => {
+                AllocError::Impossible { frames: request.length(), within: request.within() }
+            }
+            _ => AllocError::OutOfMemory { frames: request.length(), pool: request.heap() },
+        }
+    }
+
+    /// Takes frames back: any that were ever handed out, at whatever stage, in any split or union.
+    /// An empty range is a no-op.
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError`] names the first frame of the range that is not in use, and why. The whole
+    /// range is checked first and then nothing has changed; only if another call names the same
+    /// frames at the same time can it be freed in part, each frame once, and then the error says
+    /// how much was committed. The platform's [misuse hook](Platform::misuse) is told.
+    ///
+    /// # Cost
+    ///
+    /// One frame, or a block of up to 64, of the heap: one compare-exchange and no lock where its
+    /// word has another free frame. A frame from boot: the ledger's lock for one search, and its
+    /// chunk for a few words.
+    #[inline]
+    pub fn free(&self, range: FrameRange) -> Result<(), FreeError> {
+        let result = match self.heap() {
+            Some(heap) => heap.free(range, &Asking { memory: self }),
+            None => self.free_early(range),
+        };
+        self.report(result)
+    }
+
+    #[cold]
+    fn free_early(&self, range: FrameRange) -> Result<(), FreeError> {
+        let mut boot = self.boot.lock(&self.platform);
+        if let Some(heap) = self.heap() {
+            drop(boot);
+            return heap.free(range, &Asking { memory: self });
+        }
+        for (piece, attr) in boot.ledger.pieces(&self.platform, range) {
+            if let Some(why) = attr.free_refusal() {
+                return Err(free_error(piece.start().get(), why, 0));
+            }
+        }
+        let mapped = boot.mapped();
+        boot.ledger
+            .set(&self.platform, mapped, range, |attr| attr.with_kind(Kind::Open))
+            .map_err(|_| free_error(range.start().get(), FreeRefusal::LedgerFull, 0))
+    }
+
+    /// Tells the platform of a caller's mistake.
+    #[inline]
+    fn report<T>(&self, result: Result<T, FreeError>) -> Result<T, FreeError> {
+        if let Err(error) = &result
+            && !error.waiting_can_help()
+        {
+            self.platform.misuse(error);
+        }
+        result
+    }
+
+    /// Frees a range that was reserved until now: an initrd or a module, ACPI-reclaimable tables,
+    /// init sections. Bad frames in it stay withheld. Returns how many frames became free.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Memory::free`]; what was not [reserved as releasable](Memory::reserve_releasable)
+    /// is refused, and so is what has been released already.
+    pub fn release(&self, range: FrameRange) -> Result<u64, FreeError> {
+        let result = self.release_pieces(range);
+        self.report(result)
+    }
+
+    fn release_pieces(&self, range: FrameRange) -> Result<u64, FreeError> {
+        if self.heap().is_none() {
+            let mut boot = self.boot.lock(&self.platform);
+            if self.heap().is_none() {
+                return self.release_early(&mut boot, range);
+            }
+        }
+        let Some(heap) = self.heap() else { return Ok(0) };
+        let asking = Asking { memory: self };
+        self.check_release(&heap, &asking, range)?;
+        let mut released = 0;
+        self.each_piece(range, |piece, attr| {
+            if attr.kind() == Kind::Releasable {
+                heap.commit(piece, released)?;
+                released += piece.frames();
+            }
+            Ok(())
+        })?;
+        self.boot.lock(&self.platform).released += released;
+        Ok(released)
+    }
+
+    /// Calls `f` for each piece of `range` that the ledger tells apart, without holding its lock
+    /// meanwhile.
+    fn each_piece(
+        &self,
+        range: FrameRange,
+        mut f: impl FnMut(FrameRange, Attr) -> Result<(), FreeError>,
+    ) -> Result<(), FreeError> {
+        let asking = Asking { memory: self };
+        let mut at = range.start();
+        while at < range.end() {
+            let (known, attr) = asking.ask(at);
+            let piece = known.intersect(range);
+            f(piece, attr)?;
+            at = piece.end().max(at.saturating_add(1));
+        }
+        Ok(())
+    }
+
+    /// Whether every frame of `range` is releasable and was never in the heap, or is bad.
+    fn check_release(
+        &self,
+        heap: &Heap<'_, P>,
+        asking: &Asking<'_, P>,
+        range: FrameRange,
+    ) -> Result<(), FreeError> {
+        self.each_piece(range, |piece, attr| {
+            if attr.is_ram() && matches!(attr.kind(), Kind::Heap | Kind::Given | Kind::Releasable) {
+                // What has been in the heap is not there to be released any more.
+                heap.check_new(piece)?;
+            }
+            heap.check(piece, asking, Attr::release_refusal, FreeRefusal::AlreadyFree)
+        })
+    }
+
+    fn release_early(&self, boot: &mut Boot, range: FrameRange) -> Result<u64, FreeError> {
+        let mut released = 0;
+        for (piece, attr) in boot.ledger.pieces(&self.platform, range) {
+            if let Some(why) = attr.release_refusal() {
+                return Err(free_error(piece.start().get(), why, 0));
+            }
+            if attr.kind() == Kind::Releasable {
+                released += piece.frames();
+            }
+        }
+        let mapped = boot.mapped();
+        let open = |attr: Attr| match attr.kind() {
+            Kind::Releasable => attr.with_kind(Kind::Open),
+            _ => attr,
+        };
+        boot.ledger
+            .set(&self.platform, mapped, range, open)
+            .map_err(|_| free_error(range.start().get(), FreeRefusal::LedgerFull, 0))?;
+        boot.released += released;
+        Ok(released)
+    }
+
+    /// The state of a frame at this moment.
+    #[must_use]
+    pub fn state(&self, frame: Mfn) -> PageState {
+        if let Some(heap) = self.heap()
+            && let Some((piece, look)) = heap.look(frame.get(), frame.get() + 1)
+        {
+            let (word, bit) = ((piece.span.first / 64) as usize, piece.span.first % 64);
+            if look.free_word(word) >> bit & 1 != 0 {
+                return PageState::Free;
+            }
+            if look.initialised_word(word) >> bit & 1 != 0 {
+                return PageState::InUse;
+            }
+        }
+        self.boot.lock(&self.platform).ledger.at(&self.platform, frame).1.state()
+    }
+}

@@ -1,0 +1,286 @@
+//! Looking at everything and finding nothing wrong.
+
+use core::fmt;
+
+use super::Memory;
+use crate::addr::{FrameRange, Mfn};
+use crate::heap::Heap;
+use crate::index::{Bank, CHUNK_FRAMES, ChunkState, Segment};
+use crate::ledger::{Attr, Kind};
+use crate::platform::Platform;
+
+/// What [`Memory::validate`] found: each of these is a defect of Bedframe, or memory that somebody
+/// else wrote to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Contradiction {
+    /// The ledger's steps are out of order or say the same twice.
+    LedgerOrder {
+        /// Where.
+        frame: Mfn,
+    },
+    /// Segments overlap, are out of order, or do not cover the RAM that the ledger knows.
+    Segments {
+        /// Where.
+        frame: Mfn,
+    },
+    /// A chunk's entry holds a value that none may have, or is Busy at rest.
+    Entry {
+        /// The chunk's first frame.
+        frame: Mfn,
+    },
+    /// A chunk that is only in part of its segment is whole.
+    RaggedWhole {
+        /// The chunk's first frame.
+        frame: Mfn,
+    },
+    /// The planes have a bit for a frame outside the chunk's segment.
+    Outside {
+        /// The frame.
+        frame: Mfn,
+    },
+    /// A frame is free that was never in the heap.
+    FreeUninitialised {
+        /// The frame.
+        frame: Mfn,
+    },
+    /// The planes say that a frame is in the heap, the ledger that it is withheld; or the other
+    /// way round.
+    Withheld {
+        /// The frame.
+        frame: Mfn,
+    },
+    /// A free frame that no hint points to.
+    Hidden {
+        /// The frame.
+        frame: Mfn,
+    },
+    /// A chunk is free as a whole, and not merged although no CPU allocates there.
+    NotMerged {
+        /// The chunk's first frame.
+        frame: Mfn,
+    },
+    /// A chunk that is not Broken has free frames in its plane: a stale step could take them.
+    StalePlane {
+        /// The chunk's first frame.
+        frame: Mfn,
+    },
+    /// The states do not add up to the RAM there is.
+    Sum {
+        /// RAM.
+        ram: u64,
+        /// The sum of all states.
+        states: u64,
+    },
+}
+
+impl fmt::Display for Contradiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use Contradiction as C;
+        let (what, frame) = match self {
+            C::Sum { ram, states } => {
+                return write!(f, "{ram} frames of RAM, but {states} frames in all states");
+            }
+            C::LedgerOrder { frame } => ("the ledger is out of order", frame),
+            C::Segments { frame } => ("segments and ledger disagree", frame),
+            C::Entry { frame } => ("a chunk's entry has no valid state", frame),
+            C::RaggedWhole { frame } => ("a ragged chunk is whole", frame),
+            C::Outside { frame } => ("a plane has a bit outside its segment", frame),
+            C::FreeUninitialised { frame } => ("a frame is free that was never in the heap", frame),
+            C::Withheld { frame } => ("index and ledger disagree on what is withheld", frame),
+            C::Hidden { frame } => ("no hint points to a free frame", frame),
+            C::NotMerged { frame } => ("a free chunk is not merged", frame),
+            C::StalePlane { frame } => ("a whole chunk has bits in its free plane", frame),
+        };
+        write!(f, "{what}, at frame {frame}")
+    }
+}
+
+impl core::error::Error for Contradiction {}
+
+impl<P: Platform> Memory<P> {
+    /// Walks everything and checks that it agrees: ledger, segments, entries, planes, hints, sums.
+    ///
+    /// Only at rest: while other calls are under way their steps show as contradictions.
+    ///
+    /// # Errors
+    ///
+    /// The first [`Contradiction`] found.
+    ///
+    /// # Cost
+    ///
+    /// One walk over the index; the ledger's lock for one search at a time.
+    pub fn validate(&self) -> Result<(), Contradiction> {
+        self.validate_ledger()?;
+        if let Some(heap) = self.heap() {
+            self.validate_segments(&heap)?;
+            for segment in heap.directory.segments() {
+                self.validate_segment(&heap, segment)?;
+            }
+        }
+        let s = self.statistics();
+        let states = s.free
+            + s.in_use
+            + s.uninitialised
+            + s.reserved
+            + s.releasable
+            + s.bad
+            + s.metadata
+            + s.frame_zero;
+        if states == s.ram { Ok(()) } else { Err(Contradiction::Sum { ram: s.ram, states }) }
+    }
+
+    fn validate_ledger(&self) -> Result<(), Contradiction> {
+        let boot = self.boot.lock(&self.platform);
+        let mut before: Option<(FrameRange, Attr)> = None;
+        for (range, attr) in boot.ledger.pieces(&self.platform, FrameRange::ALL) {
+            let follows = before.map_or(range.start() == Mfn::ZERO, |(last, said)| {
+                last.end() == range.start() && said != attr
+            });
+            if !follows || range.is_empty() {
+                return Err(Contradiction::LedgerOrder { frame: range.start() });
+            }
+            before = Some((range, attr));
+        }
+        match before {
+            Some((last, _)) if last.end() == Mfn::MAX => Ok(()),
+            _ => Err(Contradiction::LedgerOrder { frame: Mfn::MAX }),
+        }
+    }
+
+    /// Segments lie in order, each in one zone and on one node, and together cover the RAM.
+    fn validate_segments(&self, heap: &Heap<'_, P>) -> Result<(), Contradiction> {
+        let boot = self.boot.lock(&self.platform);
+        let mut covered = 0;
+        let mut last = 0;
+        for segment in heap.directory.segments() {
+            let frames = segment.frames();
+            let wrong = Err(Contradiction::Segments { frame: frames.start() });
+            let Some(bank) = heap.bank(segment) else { return wrong };
+            let node = heap.directory.nodes().get(bank.node as usize).map(|node| node.id);
+            let inside = bank.zone().frames().covers(frames) && bank.frames().covers(frames);
+            let ram = boot.ledger.pieces(&self.platform, frames);
+            let mut ram = ram.map(|(_, attr)| attr.is_ram() && Some(attr.node().0) == node);
+            let found = heap.directory.locate(segment.start).map(|(_, found)| found.start);
+            if segment.start < last
+                || frames.is_empty()
+                || !inside
+                || !ram.all(|ours| ours)
+                || found != Some(segment.start)
+            {
+                return wrong;
+            }
+            last = segment.end;
+            covered += frames.frames();
+        }
+        let ram = boot.ledger.pieces(&self.platform, FrameRange::ALL);
+        let ram: u64 = ram.filter(|(_, attr)| attr.is_ram()).map(|(range, _)| range.frames()).sum();
+        if ram == covered { Ok(()) } else { Err(Contradiction::Sum { ram, states: covered }) }
+    }
+
+    fn validate_segment(&self, heap: &Heap<'_, P>, segment: &Segment) -> Result<(), Contradiction> {
+        let wrong = Contradiction::Segments { frame: Mfn::new(segment.start) };
+        let bank = heap.bank(segment).ok_or(wrong)?;
+        let mut at = segment.start;
+        // What the ledger says from `at` on: asked again only where it changes.
+        let mut known = (FrameRange::EMPTY, Attr::HOLE);
+        while at < segment.end {
+            let piece = heap.piece(at, segment.end).ok_or(wrong)?;
+            self.validate_chunk(heap, bank, &piece, &mut known)?;
+            at = piece.end();
+        }
+        Ok(())
+    }
+
+    fn validate_chunk(
+        &self,
+        heap: &Heap<'_, P>,
+        bank: &Bank,
+        piece: &crate::heap::Piece<'_>,
+        known: &mut (FrameRange, Attr),
+    ) -> Result<(), Contradiction> {
+        let start = Mfn::new(piece.start);
+        let frame = |bit: u32| Mfn::new(piece.frame(bit));
+        let wrong = Contradiction::Entry { frame: start };
+        let arena = heap.directory.arena(bank.arena).ok_or(wrong)?;
+        let chunk = arena.chunk(piece.chunk).ok_or(wrong)?;
+        let entry = chunk.load();
+        let state = entry.checked_state().ok_or(wrong)?;
+        let whole = matches!(state, ChunkState::WholeFree | ChunkState::WholeUsed);
+        if state == ChunkState::Busy {
+            return Err(wrong);
+        }
+        if whole && u64::from(piece.span.count) != CHUNK_FRAMES {
+            return Err(Contradiction::RaggedWhole { frame: start });
+        }
+        if state == ChunkState::WholeFree && !arena.whole.is_set(u64::from(piece.chunk)) {
+            return Err(Contradiction::Hidden { frame: start });
+        }
+        let look = chunk.look(heap.cpu.platform);
+        let mut full = state == ChunkState::Broken;
+        for word in 0..8 {
+            let mask = piece.span.mask(word);
+            let (free, initialised) = (look.free_word(word), look.initialised_word(word));
+            let bit = |bits: u64| frame(word as u32 * 64 + bits.trailing_zeros());
+            full &= free == u64::MAX;
+            if state == ChunkState::Broken {
+                if (free | initialised) & !mask != 0 {
+                    return Err(Contradiction::Outside { frame: start });
+                }
+                if free & !initialised != 0 {
+                    return Err(Contradiction::FreeUninitialised {
+                        frame: bit(free & !initialised),
+                    });
+                }
+                let hinted = entry.hints() >> word & 1 != 0;
+                if free != 0 && !(hinted && arena.some.is_set(u64::from(piece.chunk))) {
+                    return Err(Contradiction::Hidden { frame: bit(free) });
+                }
+            }
+        }
+        if full && !(entry.is_adopted() && self.is_some_cpus_place(heap, bank, piece.chunk)) {
+            return Err(Contradiction::NotMerged { frame: start });
+        }
+        self.validate_withheld(piece, &look, known)
+    }
+
+    /// Whether some CPU allocates in the chunk.
+    fn is_some_cpus_place(&self, heap: &Heap<'_, P>, bank: &Bank, chunk: u32) -> bool {
+        heap.directory.slots().iter().flat_map(|slot| slot.all_places()).any(|place| {
+            let other = heap.directory.banks().get(place.bank as usize);
+            place.chunk == chunk && other.is_some_and(|other| other.arena == bank.arena)
+        })
+    }
+
+    /// What the ledger withholds was never in the heap; what it gave to the heap always is.
+    fn validate_withheld(
+        &self,
+        piece: &crate::heap::Piece<'_>,
+        look: &crate::index::Look,
+        known: &mut (FrameRange, Attr),
+    ) -> Result<(), Contradiction> {
+        let mut at = piece.start;
+        while at < piece.end() {
+            if !known.0.contains(Mfn::new(at)) {
+                *known = self.boot.lock(&self.platform).ledger.at(&self.platform, Mfn::new(at));
+            }
+            let stop = known.0.end().get().min(piece.end()).max(at + 1);
+            let first = piece.span.first + (at - piece.start) as u32;
+            let span = crate::index::Span::new(first, (stop - at) as u32);
+            for word in span.words() {
+                let (mask, initialised) = (span.mask(word), look.initialised_word(word));
+                let bad = match known.1.kind() {
+                    Kind::Heap => mask & !initialised,
+                    Kind::Given | Kind::Releasable => 0,
+                    Kind::Open | Kind::Reserved | Kind::Bad | Kind::Metadata => mask & initialised,
+                };
+                if bad != 0 {
+                    let bit = word as u32 * 64 + bad.trailing_zeros();
+                    return Err(Contradiction::Withheld { frame: Mfn::new(piece.frame(bit)) });
+                }
+            }
+            at = stop;
+        }
+        Ok(())
+    }
+}
