@@ -3,7 +3,7 @@
 use super::{Heap, Piece};
 use crate::addr::{FrameRange, Mfn};
 use crate::error::{FreeError, FreeRefusal};
-use crate::index::{Arena, ChunkState, Look, PutRefusal, WORDS};
+use crate::index::{Arena, Chunk, ChunkState, Look, PutRefusal, WORDS};
 use crate::ledger::Attr;
 use crate::platform::Platform;
 
@@ -55,19 +55,13 @@ impl<'a, P: Platform> Heap<'a, P> {
 
     #[cold]
     fn free_pieces(&self, range: FrameRange, ledger: &impl AskLedger) -> Result<(), FreeError> {
-        self.check(range, ledger, Attr::free_refusal, FreeRefusal::AlreadyFree)?;
+        self.check(range, ledger)?;
         self.commit(range, 0)
     }
 
-    /// Whether every frame of `range` is in use or, if it was never in the heap, not refused by
-    /// what the ledger says of it. The first one that is not makes the error.
-    pub(crate) fn check(
-        &self,
-        range: FrameRange,
-        ledger: &impl AskLedger,
-        refusal: impl Fn(Attr) -> Option<FreeRefusal>,
-        if_free: FreeRefusal,
-    ) -> Result<(), FreeError> {
+    /// Whether every frame of `range` is in use or, if it was never in the heap, boot-allocated.
+    /// The first one that is not makes the error.
+    fn check(&self, range: FrameRange, ledger: &impl AskLedger) -> Result<(), FreeError> {
         let (mut at, end) = (range.start().get(), range.end().get());
         while at < end {
             let Some((piece, look)) = self.look(at, end) else {
@@ -82,7 +76,7 @@ impl<'a, P: Platform> Heap<'a, P> {
                 let mut frame = first_frame;
                 while frame < behind_frame {
                     let (known, attr) = ledger.ask(Mfn::new(frame));
-                    if let Some(why) = refusal(attr) {
+                    if let Some(why) = attr.free_refusal() {
                         return Err(error(frame, why, 0));
                     }
                     frame = known.end().get().max(frame + 1);
@@ -90,28 +84,26 @@ impl<'a, P: Platform> Heap<'a, P> {
                 from = behind;
             }
             if let Some(bit) = free {
-                return Err(error(piece.frame(bit), if_free, 0));
+                return Err(error(piece.frame(bit), FreeRefusal::AlreadyFree, 0));
             }
             at = piece.end();
         }
         Ok(())
     }
 
-    /// Whether no frame of `range` was ever in the heap.
-    pub(crate) fn check_new(&self, range: FrameRange) -> Result<(), FreeError> {
+    /// The first frame of `range` that has been in the heap, and why it cannot be released.
+    pub(crate) fn first_known(&self, range: FrameRange) -> Option<(u64, FreeRefusal)> {
         let (mut at, end) = (range.start().get(), range.end().get());
         while at < end {
-            let Some((piece, look)) = self.look(at, end) else {
-                return Err(error(at, FreeRefusal::Hole, 0));
-            };
+            let (piece, look) = self.look(at, end)?;
             if let Some(bit) = lowest(|word| look.initialised_word(word) & piece.span.mask(word)) {
                 let free = look.free_word((bit / 64) as usize) >> (bit % 64) & 1 != 0;
                 let why = if free { FreeRefusal::AlreadyFree } else { FreeRefusal::NotReleasable };
-                return Err(error(piece.frame(bit), why, 0));
+                return Some((piece.frame(bit), why));
             }
             at = piece.end();
         }
-        Ok(())
+        None
     }
 
     /// Puts the frames of `range`, which have been checked, into the index. `before` frames of the
@@ -146,8 +138,12 @@ impl<'a, P: Platform> Heap<'a, P> {
     /// The piece of `[at, end)` that begins at `at`, and what its chunk looks like.
     pub(crate) fn look(&self, at: u64, end: u64) -> Option<(Piece<'a>, Look)> {
         let piece = self.piece(at, end)?;
-        let chunk = self.arena_of(&piece)?.chunk(piece.chunk)?;
+        let chunk = self.chunk_of(&piece)?;
         Some((piece, chunk.look(self.cpu.platform)))
+    }
+
+    pub(crate) fn chunk_of(&self, piece: &Piece<'_>) -> Option<Chunk<'a>> {
+        self.arena_of(piece)?.chunk(piece.chunk)
     }
 
     fn arena_of(&self, piece: &Piece<'_>) -> Option<Arena<'a>> {

@@ -2,7 +2,7 @@
 
 use super::{Heap, piece_in};
 use crate::addr::{FrameRange, Mfn};
-use crate::index::{Segment, WORDS};
+use crate::index::{ChunkState, Segment, WORDS};
 use crate::platform::Platform;
 
 /// A segment's free memory as a walk finds it.
@@ -23,13 +23,29 @@ impl<'a, P: Platform> Heap<'a, P> {
         let (mut at, end) = (range.start().get(), range.end().get());
         let (mut free, mut initialised) = (0, 0);
         while at < end {
-            let Some((piece, look)) = self.look(at, end) else { break };
+            let Some(piece) = self.piece(at, end) else { break };
+            let Some(chunk) = self.chunk_of(&piece) else { break };
+            at = piece.end();
+            let frames = u64::from(piece.span.count);
+            match chunk.settled(self.cpu.platform).state() {
+                ChunkState::Untouched => continue,
+                ChunkState::WholeUsed => {
+                    initialised += frames;
+                    continue;
+                }
+                ChunkState::WholeFree => {
+                    free += frames;
+                    initialised += frames;
+                    continue;
+                }
+                ChunkState::Broken | ChunkState::Busy => {}
+            }
+            let look = chunk.look(self.cpu.platform);
             for word in 0..WORDS {
                 let mask = piece.span.mask(word);
                 free += u64::from((look.free_word(word) & mask).count_ones());
                 initialised += u64::from((look.initialised_word(word) & mask).count_ones());
             }
-            at = piece.end();
         }
         (free, initialised)
     }

@@ -16,7 +16,7 @@
 
 use super::entry::{ChunkState, Entry};
 use super::slot::{Cpu, Window};
-use super::span::{CHUNK_FRAMES, FULL, Span, WORDS, find_aligned};
+use super::span::{FULL, Span, WORDS, find_aligned};
 use crate::platform::{InterruptMask, Platform};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 

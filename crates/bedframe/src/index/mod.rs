@@ -18,7 +18,7 @@ mod summary;
 pub(crate) use arena::Arena;
 #[cfg(not(loom))]
 pub(crate) use build::Build;
-pub(crate) use chunk::{Look, PutRefusal};
+pub(crate) use chunk::{Chunk, Look, PutRefusal};
 #[cfg(not(loom))]
 pub(crate) use directory::{Bank, Directory, Segment};
 pub(crate) use entry::ChunkState;

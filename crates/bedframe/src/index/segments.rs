@@ -57,11 +57,13 @@ impl<I: Iterator<Item = (FrameRange, Attr)>> Segments<I> {
     fn read_run(&mut self) -> Option<()> {
         let (first, attr) = self.pieces.find(|(_, attr)| attr.is_ram())?;
         let mut end = first.end();
-        let more = |(range, next): &(FrameRange, Attr), end: Mfn| {
-            next.is_ram() && next.node() == attr.node() && range.start() == end
-        };
-        while let Some((range, _)) = self.pieces.next_if(|piece| more(piece, end)) {
+        while let Some((range, next)) = self.pieces.peek()
+            && next.is_ram()
+            && next.node() == attr.node()
+            && range.start() == end
+        {
             end = range.end();
+            self.pieces.next();
         }
         self.rest = FrameRange::new(first.start(), end)?;
         self.node = attr.node();

@@ -118,9 +118,31 @@ impl<'a> Summary<'a> {
         }
     }
 
-    /// Whether a search can find chunk `bit`: its bit is set on every level.
+    /// Whether the bit of chunk `bit` is set on the finest level.
     pub(crate) fn is_set(&self, bit: u64) -> bool {
-        self.find(bit, bit + 1) == Some(bit)
+        self.bottom(bit / 64) >> (bit % 64) & 1 != 0
+    }
+
+    /// The first chunk below a word that is not empty although the level above says so: none at
+    /// rest.
+    pub(crate) fn hidden(&self) -> Option<u64> {
+        let load = |base, index| self.word(base, index).map_or(0, |w| w.load(Ordering::Acquire));
+        let (mut base, mut bits, mut scale) = (0, self.bits, 6);
+        loop {
+            let words = level_words(bits);
+            if words <= 1 {
+                return None;
+            }
+            let hidden = |index: &u64| {
+                load(base, *index) != 0 && load(base + words, index / 64) >> (index % 64) & 1 == 0
+            };
+            if let Some(index) = (0..words).find(hidden) {
+                return Some(index << scale);
+            }
+            base += words;
+            bits = words;
+            scale += 6;
+        }
     }
 
     /// The word over chunks `64 * index` and on.

@@ -10,19 +10,17 @@ use crate::request::{Direction, Nodes, Request};
 
 /// Whether a walk takes memory of a node into account.
 #[derive(Clone, Copy)]
-enum Wanted<'a> {
+enum Wanted {
     Every,
     One(NodeId),
-    OneOf(&'a [NodeId]),
 }
 
-impl Wanted<'_> {
+impl Wanted {
     fn allows(self, attr: Attr) -> bool {
         attr.is_boot_free()
             && match self {
                 Wanted::Every => true,
                 Wanted::One(node) => attr.node() == node,
-                Wanted::OneOf(nodes) => nodes.contains(&attr.node()),
             }
     }
 }
@@ -43,10 +41,7 @@ impl Ledger {
             Nodes::Any => find(Wanted::Every),
             Nodes::Prefer(node) => find(Wanted::One(node)).or_else(|| find(Wanted::Every)),
             Nodes::Exact(node) => find(Wanted::One(node)),
-            Nodes::OneOf(nodes) => nodes
-                .iter()
-                .find_map(|node| find(Wanted::One(*node)))
-                .or_else(|| find(Wanted::OneOf(nodes))),
+            Nodes::OneOf(nodes) => nodes.iter().find_map(|node| find(Wanted::One(*node))),
         }
     }
 
@@ -55,7 +50,7 @@ impl Ledger {
         platform: &P,
         request: &Request<'_>,
         within: FrameRange,
-        wanted: Wanted<'_>,
+        wanted: Wanted,
     ) -> Option<FrameRange> {
         let mut found = None;
         let mut run = FrameRange::EMPTY;

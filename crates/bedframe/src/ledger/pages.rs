@@ -225,7 +225,7 @@ impl Pages {
         let steps = page.used_mut();
         let last = steps.len().saturating_sub(1);
         if index <= last {
-            steps.copy_within_from(index, last);
+            steps.shift_up(index, last);
         }
         if let Some(free) = steps.get_mut(index) {
             *free = step;
@@ -258,7 +258,7 @@ impl Pages {
         let page = self.page_mut(platform, victim.page);
         let steps = page.used_mut();
         let keep = steps.len().saturating_sub(1);
-        steps.copy_within_back(victim.index, keep);
+        steps.shift_down(victim.index, keep);
         page.len = keep as u64;
         if keep == 0 && victim.page != Link::INLINE {
             let next = page.next;
@@ -273,21 +273,25 @@ impl Pages {
 /// Shifts by one place that cannot panic, unlike `copy_within`.
 trait Shift {
     /// Moves `[index, last)` one place up.
-    fn copy_within_from(&mut self, index: usize, last: usize);
+    fn shift_up(&mut self, index: usize, last: usize);
     /// Moves `(index, last]` one place down.
-    fn copy_within_back(&mut self, index: usize, last: usize);
+    fn shift_down(&mut self, index: usize, last: usize);
 }
 
 impl Shift for [Step] {
-    fn copy_within_from(&mut self, index: usize, last: usize) {
-        if let Some(part) = self.get_mut(index..=last) {
-            part.rotate_right(usize::from(!part.is_empty()));
+    fn shift_up(&mut self, index: usize, last: usize) {
+        if let Some(part) = self.get_mut(index..=last)
+            && !part.is_empty()
+        {
+            part.rotate_right(1);
         }
     }
 
-    fn copy_within_back(&mut self, index: usize, last: usize) {
-        if let Some(part) = self.get_mut(index..=last) {
-            part.rotate_left(usize::from(!part.is_empty()));
+    fn shift_down(&mut self, index: usize, last: usize) {
+        if let Some(part) = self.get_mut(index..=last)
+            && !part.is_empty()
+        {
+            part.rotate_left(1);
         }
     }
 }

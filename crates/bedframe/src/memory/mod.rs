@@ -115,10 +115,7 @@ impl<P> Memory<P> {
 
     /// The same, but frame 0 is handed out like any other.
     #[must_use]
-    pub const fn hand_out_frame_zero(mut self) -> Self
-    where
-        P: Copy,
-    {
+    pub const fn hand_out_frame_zero(mut self) -> Self {
         self.hand_out_frame_zero = true;
         self
     }
@@ -327,8 +324,7 @@ impl<P: Platform> Memory<P> {
             }
         }
         let Some(heap) = self.heap() else { return Ok(0) };
-        let asking = Asking { memory: self };
-        self.check_release(&heap, &asking, range)?;
+        self.check_release(&heap, range)?;
         let mut released = 0;
         self.each_piece(range, |piece, attr| {
             if attr.kind() == Kind::Releasable {
@@ -360,18 +356,16 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Whether every frame of `range` is releasable and was never in the heap, or is bad.
-    fn check_release(
-        &self,
-        heap: &Heap<'_, P>,
-        asking: &Asking<'_, P>,
-        range: FrameRange,
-    ) -> Result<(), FreeError> {
+    fn check_release(&self, heap: &Heap<'_, P>, range: FrameRange) -> Result<(), FreeError> {
         self.each_piece(range, |piece, attr| {
-            if attr.is_ram() && matches!(attr.kind(), Kind::Heap | Kind::Given | Kind::Releasable) {
-                // What has been in the heap is not there to be released any more.
-                heap.check_new(piece)?;
+            let refusal = attr.release_refusal();
+            // What has been in the heap is not there to be released any more.
+            if let Some((frame, why)) = heap.first_known(piece)
+                && (refusal.is_none() || frame == piece.start().get())
+            {
+                return Err(free_error(frame, why, 0));
             }
-            heap.check(piece, asking, Attr::release_refusal, FreeRefusal::AlreadyFree)
+            refusal.map_or(Ok(()), |why| Err(free_error(piece.start().get(), why, 0)))
         })
     }
 

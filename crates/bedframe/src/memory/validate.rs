@@ -117,6 +117,7 @@ impl<P: Platform> Memory<P> {
             for segment in heap.directory.segments() {
                 self.validate_segment(&heap, segment)?;
             }
+            self.validate_summaries(&heap)?;
         }
         let s = self.statistics();
         let states = s.free
@@ -192,6 +193,19 @@ impl<P: Platform> Memory<P> {
         Ok(())
     }
 
+    /// Every level of every summary knows of what lies below it.
+    fn validate_summaries(&self, heap: &Heap<'_, P>) -> Result<(), Contradiction> {
+        for bank in heap.directory.banks() {
+            let Some(arena) = heap.directory.arena(bank.arena) else { continue };
+            if let Some(chunk) = arena.some.hidden().or_else(|| arena.whole.hidden()) {
+                let segment = heap.directory.segment_of_chunk(bank, chunk as u32);
+                let frame = segment.map_or(bank.start, |s| s.chunk_base(chunk as u32));
+                return Err(Contradiction::Hidden { frame: Mfn::new(frame) });
+            }
+        }
+        Ok(())
+    }
+
     fn validate_chunk(
         &self,
         heap: &Heap<'_, P>,
@@ -215,6 +229,10 @@ impl<P: Platform> Memory<P> {
         }
         if state == ChunkState::WholeFree && !arena.whole.is_set(u64::from(piece.chunk)) {
             return Err(Contradiction::Hidden { frame: start });
+        }
+        if state == ChunkState::WholeFree || state == ChunkState::WholeUsed {
+            // Nothing more to see: the ledger gives all of it to the heap, or gave it.
+            return self.validate_whole(piece, known);
         }
         let look = chunk.look(heap.cpu.platform);
         let mut full = state == ChunkState::Broken;
@@ -244,6 +262,30 @@ impl<P: Platform> Memory<P> {
         self.validate_withheld(piece, &look, known)
     }
 
+    /// Whole chunks hold nothing that the ledger withholds.
+    fn validate_whole(
+        &self,
+        piece: &crate::heap::Piece<'_>,
+        known: &mut (FrameRange, Attr),
+    ) -> Result<(), Contradiction> {
+        let mut at = piece.start;
+        while at < piece.end() {
+            self.learn(at, known);
+            if !matches!(known.1.kind(), Kind::Heap | Kind::Given | Kind::Releasable) {
+                return Err(Contradiction::Withheld { frame: Mfn::new(at) });
+            }
+            at = known.0.end().get().max(at + 1);
+        }
+        Ok(())
+    }
+
+    /// Makes `known` what the ledger says of frame `at`.
+    fn learn(&self, at: u64, known: &mut (FrameRange, Attr)) {
+        if !known.0.contains(Mfn::new(at)) {
+            *known = self.boot.lock(&self.platform).ledger.at(&self.platform, Mfn::new(at));
+        }
+    }
+
     /// Whether some CPU allocates in the chunk.
     fn is_some_cpus_place(&self, heap: &Heap<'_, P>, bank: &Bank, chunk: u32) -> bool {
         heap.directory.slots().iter().flat_map(|slot| slot.all_places()).any(|place| {
@@ -261,9 +303,7 @@ impl<P: Platform> Memory<P> {
     ) -> Result<(), Contradiction> {
         let mut at = piece.start;
         while at < piece.end() {
-            if !known.0.contains(Mfn::new(at)) {
-                *known = self.boot.lock(&self.platform).ledger.at(&self.platform, Mfn::new(at));
-            }
+            self.learn(at, known);
             let stop = known.0.end().get().min(piece.end()).max(at + 1);
             let first = piece.span.first + (at - piece.start) as u32;
             let span = crate::index::Span::new(first, (stop - at) as u32);

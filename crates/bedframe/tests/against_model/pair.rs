@@ -1,0 +1,421 @@
+//! The library and the model side by side.
+
+use bedframe::{
+    AllocError, FrameRange, FreeError, Memory, Mfn, NodeId, Nodes, Order, Pool, RangeKind, Request,
+    Zone,
+};
+use bedframe_hosted::{HostedMemory, HostedPlatform, set_cpu};
+use bedframe_model::{Config, FrameState, World};
+use proptest::prelude::*;
+
+use crate::worlds::Layout;
+
+/// What happens; the seed says to what.
+#[derive(Clone, Copy, Debug)]
+pub enum Op {
+    Alloc(u64),
+    /// Frees part or all of one allocation.
+    Free(u64),
+    /// Frees a range that spans allocations.
+    FreeUnion(u64),
+    /// Frees a range of any kind: nearly always a mistake.
+    FreeAny(u64),
+    Release(u64),
+    Reserve(u64),
+    ReserveReleasable(u64),
+    Bad(u64),
+    AddRam(u64),
+    Start(u64),
+}
+
+/// A small random number generator: the operations' details need no shrinking of their own.
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound.max(1)
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+pub struct Pair {
+    memory: Memory<HostedPlatform>,
+    model: World,
+    /// What was handed out and not freed, as the calls had it.
+    live: Vec<FrameRange>,
+    nodes: Vec<NodeId>,
+    end: u64,
+    started: bool,
+    cpus: u32,
+}
+
+type Outcome = Result<(), TestCaseError>;
+
+impl Pair {
+    /// `None` if the machine cannot exist on this host.
+    pub fn new(layout: &Layout) -> Result<Option<Self>, TestCaseError> {
+        let end = layout.end();
+        let Ok(host) = HostedMemory::new(end) else { return Ok(None) };
+        if end.get() <= 1 << 16 {
+            host.fill_garbage(FrameRange::new(Mfn::ZERO, end).unwrap(), layout.garbage).unwrap();
+        }
+        let platform = HostedPlatform::new(host).with_mapped(layout.xen_heap.mapped());
+        let mut memory = Memory::new(platform);
+        if layout.frame_zero {
+            memory = memory.hand_out_frame_zero();
+        }
+        memory.set_xen_heap(layout.xen_heap).unwrap();
+        let model = World::new(Config {
+            xen_heap: layout.xen_heap,
+            withhold_frame0: !layout.frame_zero,
+            mutant: None,
+        });
+        let mut nodes: Vec<_> = layout.ram.iter().map(|(_, node)| *node).collect();
+        nodes.sort();
+        nodes.dedup();
+        let (end, cpus) = (end.get(), layout.cpus);
+        let mut pair = Self { memory, model, live: Vec::new(), nodes, end, started: false, cpus };
+        // Firmware lists memory in any order.
+        let mut ram = layout.ram.clone();
+        let by = layout.garbage as usize % ram.len();
+        ram.rotate_left(by);
+        for (range, node) in ram {
+            pair.add(range, node)?;
+        }
+        pair.compare("adding RAM")?;
+        Ok(Some(pair))
+    }
+
+    fn add(&mut self, range: FrameRange, node: NodeId) -> Outcome {
+        let before = self.model.ram_frames();
+        // SAFETY: the frames lie in the hosted machine's memory, which nothing else uses.
+        let ours = unsafe { self.memory.add_ram(range, node) };
+        if self.started
+            && let Err(bedframe::MapError::NoMetadata { .. }) = ours
+        {
+            return Ok(());
+        }
+        let theirs = self.model.add_ram(range, node);
+        match (ours, theirs) {
+            (Ok(new), Ok(())) => prop_assert_eq!(self.model.ram_frames() - before, new),
+            (ours, theirs) => prop_assert_eq!(ours.err(), theirs.err()),
+        }
+        Ok(())
+    }
+
+    pub fn step(&mut self, op: &Op) -> Outcome {
+        let rng = &mut match *op {
+            Op::Alloc(seed) | Op::Free(seed) | Op::FreeUnion(seed) | Op::FreeAny(seed) => Rng(seed),
+            Op::Release(seed) | Op::Reserve(seed) | Op::ReserveReleasable(seed) => Rng(seed),
+            Op::Bad(seed) | Op::AddRam(seed) | Op::Start(seed) => Rng(seed),
+        };
+        set_cpu(bedframe::CpuId(rng.below(7) as u32));
+        match op {
+            Op::Alloc(_) => self.alloc(rng)?,
+            Op::Free(_) => self.free_part(rng)?,
+            Op::FreeUnion(_) => self.free_union(rng)?,
+            Op::FreeAny(_) => {
+                let range = self.any_range(rng);
+                self.free(range)?;
+            }
+            Op::Release(_) => {
+                let range = self.any_range(rng);
+                self.release(range)?;
+            }
+            Op::Reserve(_) | Op::ReserveReleasable(_) | Op::Bad(_) => self.withhold(op, rng)?,
+            Op::AddRam(_) => {
+                let range = self.any_range(rng);
+                // While the heap runs, most of it new, so that there is something to add.
+                let range = if self.started && !range.is_empty() && rng.one_in(2) {
+                    let from = self.end - 2048 + rng.below(2000);
+                    FrameRange::from_len(Mfn::new(from), 1 + rng.below(600)).unwrap()
+                } else {
+                    range
+                };
+                let node = NodeId(rng.below(6) as u32);
+                if !range.is_empty() && range.end().get() <= self.end {
+                    self.add(range, node)?;
+                }
+            }
+            Op::Start(_) => self.start()?,
+        }
+        self.compare(op)
+    }
+
+    fn start(&mut self) -> Outcome {
+        if self.started {
+            prop_assert_eq!(self.memory.start(1), Err(bedframe::MapError::Started));
+            return Ok(());
+        }
+        match self.memory.start(self.cpus) {
+            Ok(()) => {
+                self.model.start(&self.new_metadata()).map_err(fail)?;
+                self.started = true;
+            }
+            Err(bedframe::MapError::NoMetadata { .. }) => {}
+            Err(error) => return Err(fail(error)),
+        }
+        Ok(())
+    }
+
+    fn request<'a>(&self, rng: &mut Rng, list: &'a [NodeId]) -> Request<'a> {
+        let mut request = match rng.below(8) {
+            0..=2 => Request::frames(1),
+            3 => Request::order(Order::new(rng.below(4) as u8).unwrap()),
+            4 => Request::order(Order::new(rng.below(19) as u8).unwrap()),
+            5 => Request::frames(1 + rng.below(70)).align(1 << rng.below(5)),
+            6 => Request::frames(1 + rng.below(5000)).align(1 << rng.below(12)),
+            _ => Request::frames(rng.below(self.end)).align(1 << rng.below(4)),
+        };
+        if rng.one_in(40) {
+            request = request.align(rng.below(5));
+        }
+        match rng.below(6) {
+            0 => request = request.on(list[0]),
+            1 => request = request.prefer(list[0]),
+            2 => request = request.nodes(Nodes::OneOf(list)),
+            _ => {}
+        }
+        match rng.below(8) {
+            0 => request = request.width(12 + rng.below(30) as u32),
+            1 => request = request.below(Mfn::new(rng.below(self.end + 1))),
+            2 => request = request.inside(self.any_range(rng)),
+            3 => {
+                let zone = |rng: &mut Rng| Zone::new(rng.below(30) as u8).unwrap();
+                request = request.zones(zone(rng), zone(rng));
+            }
+            _ => {}
+        }
+        if rng.one_in(3) {
+            request = request.pool(Pool::Xen);
+        }
+        if rng.one_in(3) {
+            request = request.direction(bedframe::Direction::BottomUp);
+        }
+        request
+    }
+
+    fn alloc(&mut self, rng: &mut Rng) -> Outcome {
+        let pick = |rng: &mut Rng, nodes: &[NodeId]| match rng.one_in(12) {
+            true => NodeId(99),
+            false => nodes[rng.below(nodes.len() as u64) as usize],
+        };
+        let list = [pick(rng, &self.nodes), pick(rng, &self.nodes)];
+        let request = self.request(rng, &list);
+        match self.memory.alloc(&request) {
+            Ok(range) => {
+                self.model.replay_alloc(&request, range).map_err(|illegal| {
+                    TestCaseError::fail(format!("{request:?} got {range}: {illegal}"))
+                })?;
+                self.live.push(range);
+            }
+            Err(error) => {
+                self.model.judge_refusal(&request, error).map_err(|illegal| {
+                    TestCaseError::fail(format!("{request:?} refused, {error}: {illegal}"))
+                })?;
+                if let AllocError::Impossible { .. } = error {
+                    prop_assert!(!error.waiting_can_help());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn free(&mut self, range: FrameRange) -> Outcome {
+        let ours = self.memory.free(range);
+        let theirs = self.model.free(range);
+        prop_assert_eq!(ours, theirs, "freeing {}", range);
+        if ours.is_ok() {
+            self.forget(range);
+        }
+        Ok(())
+    }
+
+    /// `range` is nobody's any more.
+    fn forget(&mut self, range: FrameRange) {
+        let live = std::mem::take(&mut self.live);
+        for held in live {
+            let below = FrameRange::new(held.start(), held.end().min(range.start()));
+            let above = FrameRange::new(held.start().max(range.end()), held.end());
+            self.live.extend([below, above].into_iter().flatten().filter(|r| !r.is_empty()));
+        }
+    }
+
+    fn release(&mut self, range: FrameRange) -> Outcome {
+        let ours = self.memory.release(range);
+        let theirs = self.model.release(range);
+        prop_assert_eq!(ours.map_err(blur), theirs.map_err(blur), "releasing {}", range);
+        Ok(())
+    }
+
+    /// Frees one allocation, or one half of it, or its middle.
+    fn free_part(&mut self, rng: &mut Rng) -> Outcome {
+        if self.live.is_empty() {
+            return Ok(());
+        }
+        let index = rng.below(self.live.len() as u64) as usize;
+        let range = self.live[index];
+        let (start, end) = (range.start().get(), range.end().get());
+        let (from, to) = if rng.one_in(2) {
+            (start, end)
+        } else {
+            let cut = |rng: &mut Rng| start + rng.below(range.frames() + 1);
+            let (a, b) = (cut(rng), cut(rng));
+            (a.min(b), a.max(b))
+        };
+        self.free(FrameRange::new(Mfn::new(from), Mfn::new(to)).unwrap())
+    }
+
+    /// Frees all allocations that touch one another, in one call.
+    fn free_union(&mut self, rng: &mut Rng) -> Outcome {
+        if self.live.is_empty() {
+            return Ok(());
+        }
+        self.live.sort_by_key(|range| range.start());
+        let index = rng.below(self.live.len() as u64) as usize;
+        let mut union = self.live[index];
+        for next in &self.live[index + 1..] {
+            if next.start() == union.end() {
+                union = FrameRange::new(union.start(), next.end()).unwrap();
+            }
+        }
+        self.free(union)
+    }
+
+    /// A range anywhere, often at an edge of something.
+    fn any_range(&self, rng: &mut Rng) -> FrameRange {
+        let edges: Vec<_> = self.model.states_in(self.whole()).map(|(r, _)| r.start()).collect();
+        let point = |rng: &mut Rng| match rng.one_in(2) || edges.is_empty() {
+            true => rng.below(self.end),
+            false => {
+                let edge = edges[rng.below(edges.len() as u64) as usize].get();
+                (edge + rng.below(3)).saturating_sub(1).min(self.end - 1)
+            }
+        };
+        let start = point(rng);
+        let end = match rng.below(3) {
+            0 => start + rng.below(4),
+            1 => point(rng).max(start),
+            _ => start + rng.below(600),
+        };
+        FrameRange::new(Mfn::new(start), Mfn::new(end.min(self.end))).unwrap()
+    }
+
+    fn whole(&self) -> FrameRange {
+        FrameRange::new(Mfn::ZERO, Mfn::new(self.end)).unwrap()
+    }
+
+    fn withhold(&mut self, op: &Op, rng: &mut Rng) -> Outcome {
+        let range = self.any_range(rng);
+        let ours = match op {
+            Op::Reserve(_) => self.memory.reserve(range),
+            Op::ReserveReleasable(_) => self.memory.reserve_releasable(range),
+            _ => self.memory.withhold_bad(range),
+        };
+        // The model can still withhold RAM when the heap runs; the library leaves that to
+        // offlining.
+        if self.started && self.model.states_in(range).any(|(_, s)| s != FrameState::Hole) {
+            prop_assert!(ours.is_err());
+            return Ok(());
+        }
+        let theirs = match op {
+            Op::Reserve(_) => self.model.reserve(range),
+            Op::ReserveReleasable(_) => self.model.reserve_releasable(range),
+            _ => self.model.withhold_bad(range),
+        };
+        prop_assert_eq!(ours, theirs, "withholding {}", range);
+        Ok(())
+    }
+
+    /// What the library says is metadata and the model does not know of.
+    fn new_metadata(&self) -> Vec<FrameRange> {
+        let mut found = Vec::new();
+        let mut at = Mfn::ZERO;
+        while at < Mfn::new(self.end) {
+            let (range, kind, _) = self.memory.range_at(at);
+            if kind == RangeKind::Metadata {
+                let states = self.model.states_in(range);
+                found.extend(
+                    states.filter(|(_, s)| *s != FrameState::Metadata).map(|(range, _)| range),
+                );
+            }
+            at = range.end();
+        }
+        found
+    }
+
+    /// Everything that can be observed is the same on both sides.
+    fn compare(&mut self, after: impl std::fmt::Debug) -> Outcome {
+        for range in self.new_metadata() {
+            self.model.take_metadata(range).map_err(fail)?;
+        }
+        self.memory.validate().map_err(|c| TestCaseError::fail(format!("{c} after {after:?}")))?;
+        self.model.validate().map_err(fail)?;
+        let mut ours = Vec::new();
+        self.memory.each_free_run(|run, node| ours.push((run, node)));
+        let theirs: Vec<_> = self.model.free_ranges().flat_map(|r| self.by_segment(r)).collect();
+        prop_assert_eq!(&ours, &theirs, "free memory after {:?}", after);
+        let counts = self.memory.statistics();
+        let model = |state| self.model.count(state);
+        prop_assert_eq!(counts.ram, self.model.ram_frames());
+        prop_assert_eq!(counts.free, model(FrameState::Free));
+        prop_assert_eq!(counts.in_use, model(FrameState::InUse));
+        prop_assert_eq!(counts.uninitialised, model(FrameState::Given));
+        prop_assert_eq!(counts.releasable, model(FrameState::Releasable));
+        prop_assert_eq!(counts.reserved + counts.frame_zero, model(FrameState::Reserved));
+        prop_assert_eq!(counts.bad, model(FrameState::Bad));
+        prop_assert_eq!(counts.metadata, model(FrameState::Metadata));
+        Ok(())
+    }
+
+    /// A run of free frames in the pieces that lie in one segment each.
+    fn by_segment(&self, run: FrameRange) -> Vec<(FrameRange, NodeId)> {
+        let mut pieces = Vec::new();
+        let mut rest = run;
+        while !rest.is_empty() {
+            let segment = self.model.segment_of(rest.start()).unwrap();
+            let piece = rest.intersect(segment.range);
+            pieces.push((piece, segment.node));
+            rest = FrameRange::new(piece.end(), rest.end()).unwrap();
+        }
+        pieces
+    }
+
+    /// Starts the heap if there is room for it, frees everything and looks for what is lost.
+    pub fn finish(mut self) -> Outcome {
+        if !self.started {
+            self.start()?;
+            self.compare("the last start")?;
+        }
+        for range in self.live.clone() {
+            self.free(range)?;
+        }
+        self.compare("freeing everything")?;
+        prop_assert_eq!(self.memory.statistics().in_use, 0);
+        prop_assert_eq!(self.memory.statistics().uninitialised, 0);
+        prop_assert_eq!(bedframe_hosted::interrupt_count().depth, 0);
+        prop_assert_eq!(bedframe_hosted::interrupt_count().mismatched, 0);
+        Ok(())
+    }
+}
+
+/// The library names a frame that was released before by what became of it; the model only says
+/// that it cannot be released.
+fn blur(error: FreeError) -> (Mfn, u64) {
+    (error.frame, error.committed)
+}
+
+fn fail(error: impl std::fmt::Display) -> TestCaseError {
+    TestCaseError::fail(error.to_string())
+}

@@ -1,0 +1,73 @@
+//! The hosted machine as these tests give it to Bedframe.
+
+use std::ops::Deref;
+
+use bedframe::{CpuId, FreeError, InterruptMask, Mfn, NodeId, Platform};
+use bedframe_hosted::HostedPlatform;
+
+/// A hosted machine whose memory may begin far above the host's. Clones are the same machine.
+#[derive(Clone)]
+pub struct Machine {
+    hosted: HostedPlatform,
+    /// The frame at which the hosted memory begins.
+    base: u64,
+}
+
+impl Machine {
+    pub fn new(hosted: HostedPlatform, base: u64) -> Self {
+        Self { hosted, base }
+    }
+
+    /// The frame of the hosted memory that plays the part of `frame`.
+    pub fn hosted_frame(&self, frame: Mfn) -> Mfn {
+        let below = "frame below the machine's memory";
+        Mfn::new(frame.get().checked_sub(self.base).expect(below))
+    }
+}
+
+impl Deref for Machine {
+    type Target = HostedPlatform;
+
+    fn deref(&self) -> &HostedPlatform {
+        &self.hosted
+    }
+}
+
+// SAFETY: the hosted platform keeps the contract, and frames are renamed one to one.
+unsafe impl Platform for Machine {
+    fn frame_ptr(&self, frame: Mfn) -> *mut u8 {
+        self.hosted.frame_ptr(self.hosted_frame(frame))
+    }
+
+    fn frame_of(&self, address: *const u8) -> Option<Mfn> {
+        self.hosted.frame_of(address).map(|frame| Mfn::new(frame.get() + self.base))
+    }
+
+    fn cpu(&self) -> CpuId {
+        self.hosted.cpu()
+    }
+
+    fn node(&self) -> NodeId {
+        self.hosted.node()
+    }
+
+    fn distance(&self, from: NodeId, to: NodeId) -> u32 {
+        self.hosted.distance(from, to)
+    }
+
+    fn mask_interrupts(&self) -> InterruptMask {
+        self.hosted.mask_interrupts()
+    }
+
+    fn restore_interrupts(&self, mask: InterruptMask) {
+        self.hosted.restore_interrupts(mask);
+    }
+
+    fn pause(&self) {
+        self.hosted.pause();
+    }
+
+    fn misuse(&self, error: &FreeError) {
+        self.hosted.misuse(error);
+    }
+}
