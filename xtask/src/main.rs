@@ -1,2 +1,95 @@
-//! The chores of the project.
-fn main() {}
+//! The chores of the project: `cargo xtask test` runs everything that must pass.
+//!
+//! A step is one thing that can pass or fail on its own; its command lines are printed as they are
+//! run, so that a person can run one alone.
+
+mod calls;
+mod line;
+mod steps;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::builder::PossibleValuesParser;
+use clap::{Parser, Subcommand};
+
+use steps::{Outcome, STEPS, Step};
+
+/// The project's chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Runs every check that must pass, on a machine that has nothing but Rust so far.
+    Test {
+        /// Run this step alone; may be given more than once.
+        #[arg(long, value_name = "STEP", value_parser = PossibleValuesParser::new(STEPS.iter().map(|step| step.name)))]
+        only: Vec<String>,
+        /// Name the steps and run none.
+        #[arg(long)]
+        list: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let Chore::Test { only, list } = Args::parse().chore;
+    if list {
+        for step in STEPS {
+            println!("{:14} {}", step.name, step.what);
+        }
+        return ExitCode::SUCCESS;
+    }
+    let chosen = |step: &&Step| only.is_empty() || only.iter().any(|name| name == step.name);
+    let steps: Vec<_> = STEPS.iter().filter(chosen).collect();
+    let mut results = Vec::new();
+    for (number, step) in (1..).zip(&steps) {
+        println!("\n=== {number}/{}  {}: {}", steps.len(), step.name, step.what);
+        let start = Instant::now();
+        let outcome = (step.run)();
+        let time = start.elapsed();
+        println!(
+            "=== {number}/{}  {}: {} ({})",
+            steps.len(),
+            step.name,
+            said(&outcome),
+            secs(time)
+        );
+        results.push((step.name, outcome, time));
+    }
+    summary(&results)
+}
+
+/// Prints the table and the closing line, and answers whether all is well.
+fn summary(results: &[(&str, anyhow::Result<Outcome>, Duration)]) -> ExitCode {
+    println!("\n{:14} {:>9}  result", "step", "time");
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for (name, outcome, time) in results {
+        println!("{name:14} {:>9}  {}", secs(*time), said(outcome));
+        match outcome {
+            Ok(Outcome::Passed) => passed += 1,
+            Ok(Outcome::Skipped(_)) => skipped += 1,
+            Err(_) => failed += 1,
+        }
+    }
+    println!("{:14} {:>9}\n", "all", secs(results.iter().map(|(_, _, time)| *time).sum()));
+    let skips = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
+    println!("{passed} passed, {failed} failed{skips}");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn said(outcome: &anyhow::Result<Outcome>) -> String {
+    match outcome {
+        Ok(Outcome::Passed) => "passed".into(),
+        Ok(Outcome::Skipped(why)) => format!("skipped: {why}"),
+        Err(error) => format!("FAILED: {error:#}"),
+    }
+}
+
+fn secs(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}

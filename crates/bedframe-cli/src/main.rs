@@ -1,2 +1,7 @@
 //! The program `bedframe`.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bedframe_cli::main()
+}

@@ -121,6 +121,7 @@ impl<P: Platform> Heap<'_, P> {
         let Some(arena) = self.directory.arena(bank.arena) else { return false };
         let places = self.directory.slots().iter().flat_map(|slot| slot.all_places());
         let mine = places.filter(|place| place.bank == id);
-        mine.fold(false, |any, place| arena.merge(&self.cpu, place.chunk) || any)
+        // All of them: a block above order 9 may need several.
+        mine.filter(|place| arena.merge(&self.cpu, place.chunk)).count() > 0
     }
 }

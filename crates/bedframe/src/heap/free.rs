@@ -3,7 +3,7 @@
 use super::{Heap, Piece};
 use crate::addr::{FrameRange, Mfn};
 use crate::error::{FreeError, FreeRefusal};
-use crate::index::{Arena, Chunk, ChunkState, Look, PutRefusal, WORDS};
+use crate::index::{Arena, CHUNK_FRAMES, Chunk, ChunkState, Look, PutRefusal, WORDS};
 use crate::ledger::Attr;
 use crate::platform::Platform;
 
@@ -21,10 +21,21 @@ impl<'a, P: Platform> Heap<'a, P> {
     /// frame of its word is free, and the words that say where it is.
     #[inline]
     pub(crate) fn free(&self, range: FrameRange, ledger: &impl AskLedger) -> Result<(), FreeError> {
-        match self.free_in_word(range) {
-            Some(result) => result,
-            None => self.free_pieces(range, ledger),
+        if let Some(result) = self.free_in_word(range) {
+            return result;
         }
+        if range.frames() == CHUNK_FRAMES && self.free_whole(range) {
+            return Ok(());
+        }
+        self.free_pieces(range, ledger)
+    }
+
+    /// Frees a chunk that was handed out whole. The check is the step itself.
+    fn free_whole(&self, range: FrameRange) -> bool {
+        let (start, end) = (range.start().get(), range.end().get());
+        self.piece(start, end).filter(|piece| piece.span.is_whole()).is_some_and(|piece| {
+            self.arena_of(&piece).is_some_and(|arena| arena.put_whole(piece.chunk))
+        })
     }
 
     /// Frees a range that lies in one word and has been in the heap. The check is the step itself.
@@ -133,6 +144,19 @@ impl<'a, P: Platform> Heap<'a, P> {
             }
         }
         Ok(())
+    }
+
+    /// Makes frames that were just allocated Uninitialised again, for Bedframe's own use: the ledger
+    /// answers for them from now on.
+    pub(crate) fn withdraw(&self, range: FrameRange) {
+        let (mut at, end) = (range.start().get(), range.end().get());
+        while at < end {
+            let Some(piece) = self.piece(at, end) else { return };
+            if let Some(chunk) = self.chunk_of(&piece) {
+                chunk.withdraw(self.cpu.platform, piece.span);
+            }
+            at = piece.end();
+        }
     }
 
     /// The piece of `[at, end)` that begins at `at`, and what its chunk looks like.

@@ -11,6 +11,7 @@ mod walk;
 mod whole;
 
 pub(crate) use free::{AskLedger, error as free_error};
+pub(crate) use walk::Stretch;
 
 use crate::addr::{FrameRange, Mfn};
 use crate::index::{Bank, Cpu, Directory, Segment, Span};

@@ -23,9 +23,7 @@ impl<P: Platform> Heap<'_, P> {
         self.directory.segments_of(bank).iter().find_map(|index| {
             let segment = segments.get(*index as usize)?;
             let limits = request.within().intersect(segment.frames());
-            if request.place_in(limits).is_none() {
-                return None;
-            }
+            request.place_in(limits)?;
             self.search_segment(segment, limits, request)
         })
     }
@@ -41,7 +39,7 @@ impl<P: Platform> Heap<'_, P> {
         let mut at = run_start;
         let end = limits.end().get();
         while at < end {
-            let Some((free_from, free_to)) = self.next_free(segment, at, end) else { return None };
+            let (free_from, free_to) = self.next_free(segment, at, end)?;
             if free_from != at {
                 run_start = free_from;
             }
@@ -66,12 +64,12 @@ impl<P: Platform> Heap<'_, P> {
         let arena = self.directory.arena(bank.arena)?;
         let mut at = at;
         while at < end {
-            let piece = piece_in(segment, at, end);
-            let chunk = arena.chunk(piece.chunk)?;
-            match chunk.settled(self.cpu.platform).state() {
-                ChunkState::WholeFree => return Some((at, piece.end())),
+            let stretch = self.stretch(&arena, segment, at, end)?;
+            match stretch.entry.state() {
+                ChunkState::WholeFree => return Some((at, stretch.end)),
                 ChunkState::Broken => {
-                    let look = chunk.look(self.cpu.platform);
+                    let piece = piece_in(segment, at, end);
+                    let look = arena.chunk(piece.chunk)?.look(self.cpu.platform);
                     if let Some((first, stop)) = first_run(&look.free, piece.span.first) {
                         let (from, to) = (piece.frame(first), piece.frame(stop).min(end));
                         if from < end && first < piece.span.end() {
@@ -81,7 +79,7 @@ impl<P: Platform> Heap<'_, P> {
                 }
                 _ => {}
             }
-            at = piece.end();
+            at = stretch.end;
         }
         None
     }

@@ -110,7 +110,7 @@ impl<P: Platform> Heap<'_, P> {
         let (first, end) = (u64::from(bank.first_chunk), u64::from(bank.end_chunk));
         // The golden ratio spreads any number of CPUs evenly; CPU 0 begins at the beginning.
         let spread = u64::from(self.cpu.number.wrapping_mul(0x9e37_79b9));
-        let start = first + (spread * (end - first) >> 32);
+        let start = first + ((spread * (end - first)) >> 32);
         for (from, end) in [(start, end), (first, start)] {
             let mut from = from;
             while let Some(found) = arena.whole.find(from, end) {

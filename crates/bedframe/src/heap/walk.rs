@@ -1,76 +1,119 @@
-//! Walking the index: what is free, frame by frame.
+//! Walking the index: what is free, frame by frame, as fast as entries can be read.
 
 use super::{Heap, piece_in};
 use crate::addr::{FrameRange, Mfn};
-use crate::index::{ChunkState, Segment, WORDS};
+use crate::index::{Arena, ChunkState, Entry, Segment, WORDS};
 use crate::platform::Platform;
 
+/// Frames in a row whose chunks are in the same state: one chunk if that is Broken, any number
+/// otherwise.
+pub(crate) struct Stretch {
+    pub(crate) entry: Entry,
+    /// The first chunk, and the first behind.
+    pub(crate) chunk: u32,
+    pub(crate) end_chunk: u32,
+    /// The first frame behind.
+    pub(crate) end: u64,
+}
+
 /// A segment's free memory as a walk finds it.
-pub(crate) struct Walk<'h, 'a, P> {
+pub(crate) struct FreeRuns<'h, 'a, P> {
     heap: &'h Heap<'a, P>,
     segment: &'a Segment,
     at: u64,
+    /// Free frames that have been read and not been told of.
+    read: Option<(u64, u64)>,
 }
 
 impl<'a, P: Platform> Heap<'a, P> {
+    /// The stretch of `[at, end)`, frames of `segment`, that begins at `at`.
+    pub(crate) fn stretch(
+        &self,
+        arena: &Arena<'_>,
+        segment: &Segment,
+        at: u64,
+        end: u64,
+    ) -> Option<Stretch> {
+        let (chunk, _) = segment.chunk_of(at);
+        let (last, _) = segment.chunk_of(end.checked_sub(1)?);
+        let entry = arena.chunk(chunk)?.settled(self.cpu.platform);
+        let end_chunk = match entry.state() {
+            ChunkState::Broken => chunk.checked_add(1)?,
+            _ => arena.same_state(chunk, last.checked_add(1)?, entry),
+        };
+        Some(Stretch { entry, chunk, end_chunk, end: segment.chunk_base(end_chunk).min(end) })
+    }
+
     /// The maximal runs of free frames of a segment, in ascending order.
-    pub(crate) fn free_runs<'h>(&'h self, segment: &'a Segment) -> Walk<'h, 'a, P> {
-        Walk { heap: self, segment, at: segment.start }
+    pub(crate) fn free_runs<'h>(&'h self, segment: &'a Segment) -> FreeRuns<'h, 'a, P> {
+        FreeRuns { heap: self, segment, at: segment.start, read: None }
     }
 
     /// Of the frames in `range`: how many are free, and how many have been in the heap.
     pub(crate) fn count(&self, range: FrameRange) -> (u64, u64) {
         let (mut at, end) = (range.start().get(), range.end().get());
-        let (mut free, mut initialised) = (0, 0);
+        let (mut free, mut known) = (0, 0);
         while at < end {
-            let Some(piece) = self.piece(at, end) else { break };
-            let Some(chunk) = self.chunk_of(&piece) else { break };
-            at = piece.end();
-            let frames = u64::from(piece.span.count);
-            match chunk.settled(self.cpu.platform).state() {
-                ChunkState::Untouched => continue,
-                ChunkState::WholeUsed => {
-                    initialised += frames;
-                    continue;
-                }
+            let Some((_, segment)) = self.directory.locate(at) else { break };
+            let stop = end.min(segment.end);
+            let (more_free, more_known) = self.count_in(segment, at, stop).unwrap_or((0, 0));
+            free += more_free;
+            known += more_known;
+            at = stop;
+        }
+        (free, known)
+    }
+
+    fn count_in(&self, segment: &Segment, at: u64, end: u64) -> Option<(u64, u64)> {
+        let arena = self.directory.arena(self.bank(segment)?.arena)?;
+        let mut at = at;
+        let (mut free, mut known) = (0, 0);
+        while at < end {
+            let stretch = self.stretch(&arena, segment, at, end)?;
+            let frames = stretch.end - at;
+            match stretch.entry.state() {
                 ChunkState::WholeFree => {
                     free += frames;
-                    initialised += frames;
-                    continue;
+                    known += frames;
                 }
-                ChunkState::Broken | ChunkState::Busy => {}
+                ChunkState::WholeUsed => known += frames,
+                ChunkState::Untouched | ChunkState::Busy => {}
+                ChunkState::Broken => {
+                    let piece = piece_in(segment, at, end);
+                    let look = arena.chunk(piece.chunk)?.look(self.cpu.platform);
+                    for word in 0..WORDS {
+                        let mask = piece.span.mask(word);
+                        free += u64::from((look.free_word(word) & mask).count_ones());
+                        known += u64::from((look.initialised_word(word) & mask).count_ones());
+                    }
+                }
             }
-            let look = chunk.look(self.cpu.platform);
-            for word in 0..WORDS {
-                let mask = piece.span.mask(word);
-                free += u64::from((look.free_word(word) & mask).count_ones());
-                initialised += u64::from((look.initialised_word(word) & mask).count_ones());
-            }
+            at = stretch.end;
         }
-        (free, initialised)
+        Some((free, known))
     }
 }
 
-impl<P: Platform> Iterator for Walk<'_, '_, P> {
+impl<P: Platform> FreeRuns<'_, '_, P> {
+    fn read(&mut self) -> Option<(u64, u64)> {
+        let found = self.heap.next_free(self.segment, self.at, self.segment.end);
+        self.at = found.map_or(self.segment.end, |(_, end)| end);
+        found
+    }
+}
+
+impl<P: Platform> Iterator for FreeRuns<'_, '_, P> {
     type Item = FrameRange;
 
     fn next(&mut self) -> Option<FrameRange> {
-        let end = self.segment.end;
-        let mut start = None;
-        while self.at < end {
-            let piece = piece_in(self.segment, self.at, end);
-            let next = self.heap.next_free(self.segment, self.at, piece.end());
-            match (start, next) {
-                (None, Some((from, to))) => {
-                    start = Some(from);
-                    self.at = to;
-                }
-                // Goes on in the next chunk, or ends here.
-                (Some(_), Some((from, to))) if from == self.at => self.at = to,
-                (Some(_), _) => break,
-                (None, None) => self.at = piece.end(),
+        let (start, mut end) = self.read.take().or_else(|| self.read())?;
+        while let Some(next) = self.read() {
+            if next.0 != end {
+                self.read = Some(next);
+                break;
             }
+            end = next.1;
         }
-        FrameRange::new(Mfn::new(start?), Mfn::new(self.at))
+        FrameRange::new(Mfn::new(start), Mfn::new(end))
     }
 }

@@ -4,12 +4,12 @@
 //! through [`Arena`]: on a machine it lies over metadata memory, under loom over a list.
 
 use super::chunk::{Change, Chunk, HintCleared, Planes, PutFailed, PutRefusal};
-use super::entry::ChunkState;
+use super::entry::{ChunkState, Entry};
 use super::slot::Cpu;
 use super::span::{Span, WORDS, below};
 use super::summary::Summary;
 use crate::platform::Platform;
-use crate::sync::AtomicU32;
+use crate::sync::{AtomicU32, Ordering};
 
 /// The words of an arena.
 #[derive(Clone, Copy)]
@@ -37,6 +37,15 @@ impl<'a> Arena<'a> {
     pub(crate) fn chunk(&self, number: u32) -> Option<Chunk<'a>> {
         let number = number as usize;
         Some(Chunk { entry: self.entries.get(number)?, planes: self.planes.get(number)? })
+    }
+
+    /// The first chunk from `from` up to and without `end` whose state is not that of `entry`.
+    pub(crate) fn same_state(&self, from: u32, end: u32, entry: Entry) -> u32 {
+        let rest = self.entries.get(from as usize..end as usize).unwrap_or(&[]);
+        let differs = |other: &AtomicU32| !entry.same_state(Entry(other.load(Ordering::Acquire)));
+        // The first is what `entry` was read from, whatever it says now.
+        let same = rest.iter().skip(1).position(differs).map_or(rest.len(), |at| at + 1);
+        from + same.max(1) as u32
     }
 
     /// Takes a naturally aligned block of `2^order` frames, order 0 to 6, out of the words of a
@@ -129,23 +138,27 @@ impl<'a> Arena<'a> {
         }
     }
 
-    /// A chunk that `some` pointed to had no hint: takes the bit back.
+    /// Takes the chunk's bit in `some` back, unless it has a hint after all.
     pub(crate) fn clear_some<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32) {
+        let bit = u64::from(number);
         if let Some(chunk) = self.chunk(number)
+            && self.some.is_set(bit)
             && !chunk.has_some()
         {
             let _window = cpu.window();
-            self.some.clear(u64::from(number), || chunk.has_some());
+            self.some.clear(bit, || chunk.has_some());
         }
     }
 
-    /// A chunk that `whole` pointed to was not whole and free: takes the bit back.
+    /// Takes the chunk's bit in `whole` back, unless it is whole and free after all.
     pub(crate) fn clear_whole<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32) {
+        let bit = u64::from(number);
         if let Some(chunk) = self.chunk(number)
+            && self.whole.is_set(bit)
             && !chunk.is_whole_free()
         {
             let _window = cpu.window();
-            self.whole.clear(u64::from(number), || chunk.is_whole_free());
+            self.whole.clear(bit, || chunk.is_whole_free());
         }
     }
 
@@ -153,9 +166,9 @@ impl<'a> Arena<'a> {
     pub(crate) fn take_span<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32, span: Span) -> bool {
         let Some(chunk) = self.chunk(number) else { return false };
         if span.is_whole() {
-            return self.take_whole(cpu, number) || {
+            return self.take_whole(number) || {
                 // All free, but not merged yet: a CPU allocates here.
-                self.merge(cpu, number) && self.take_whole(cpu, number)
+                self.merge(cpu, number) && self.take_whole(number)
             };
         }
         loop {
@@ -200,16 +213,31 @@ impl<'a> Arena<'a> {
     /// Takes the whole chunk.
     ///
     /// Cost: one compare-exchange and two to four words of summary.
-    pub(crate) fn take_whole<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32) -> bool {
+    pub(crate) fn take_whole(&self, number: u32) -> bool {
         let Some(chunk) = self.chunk(number) else { return false };
         if !chunk.is_whole_free() {
             return false;
         }
-        let _window = cpu.window();
         if !chunk.take_whole() {
             return false;
         }
+        // No window: until we return, the chunk is nobody's to put back.
         self.whole.clear(u64::from(number), || chunk.is_whole_free());
+        true
+    }
+
+    /// Puts the whole chunk back, if it was taken whole.
+    ///
+    /// Cost: one compare-exchange and two to four words of summary.
+    pub(crate) fn put_whole(&self, number: u32) -> bool {
+        let Some(chunk) = self.chunk(number) else { return false };
+        if !chunk.load().is(ChunkState::WholeUsed) {
+            return false;
+        }
+        if !chunk.put_whole() {
+            return false;
+        }
+        self.whole.set(u64::from(number));
         true
     }
 
@@ -223,8 +251,7 @@ impl<'a> Arena<'a> {
         mask: u64,
     ) -> Option<Result<(), PutRefusal>> {
         let chunk = self.chunk(number)?;
-        let mut window = None;
-        let change = match chunk.put_in_word(cpu, word, mask, &mut window)? {
+        let change = match chunk.put_in_word(cpu.platform, word, mask)? {
             Ok(change) => change,
             Err(refusal) => return Some(Err(refusal)),
         };
@@ -245,7 +272,6 @@ impl<'a> Arena<'a> {
         let Some(chunk) = self.chunk(number) else {
             return Err((PutRefusal::New(span.first), 0));
         };
-        let _window = cpu.window();
         let (change, result) = match chunk.put_span(cpu.platform, span, new) {
             Ok(change) => (change, Ok(())),
             Err(PutFailed { refusal, put, change }) => (change, Err((refusal, put))),
@@ -254,15 +280,17 @@ impl<'a> Arena<'a> {
         result
     }
 
-    /// Tells the summaries of a change; merges the chunk if that was what was missing. The caller
-    /// keeps a window open.
+    /// Tells the summaries of a change; merges the chunk if that was what was missing.
+    ///
+    /// Frames that are being put need no window: the call that puts them has not returned, so a
+    /// search that misses them came before it.
     fn note<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32, change: Change) {
         let Some(chunk) = self.chunk(number) else { return };
         let bit = u64::from(number);
         // A chunk that moves between the summaries enters the new one before it leaves the old.
         if change.became_whole_free {
             self.whole.set(bit);
-            self.some.clear(bit, || chunk.has_some());
+            self.clear_some(cpu, number);
         }
         if change.some_appeared {
             self.some.set(bit);
@@ -297,7 +325,6 @@ impl<'a> Arena<'a> {
     /// Ends it, and merges the chunk if it is full: nobody did while it was adopted.
     pub(crate) fn leave<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32) {
         let Some(chunk) = self.chunk(number) else { return };
-        let _window = cpu.window();
         chunk.adopt(cpu.platform, false);
         if chunk.is_ripe() {
             self.merge(cpu, number);

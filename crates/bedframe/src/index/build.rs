@@ -5,16 +5,17 @@
 //! are free in part.
 #![allow(unsafe_code)]
 
-use super::directory::{ArenaDesc, Bank, Directory, Header, Node, Pools, Segment, align};
+use super::directory::{ArenaDesc, Bank, Directory, Header, Node, Pools, Segment};
 use super::entry::Entry;
-use super::raw::{self, Plain, Table};
+use super::raw::{self, Plain, Table, align};
 use super::segments::{Found, segments};
 use super::slot::Slot;
 use super::span::{CHUNK_FRAMES, Span};
 use super::summary::set_range;
 use crate::addr::{FRAME_SHIFT, FRAME_SIZE, FrameRange, Mfn};
 use crate::error::MapError;
-use crate::ledger::{Kind, Ledger};
+use crate::heap::Heap;
+use crate::ledger::{Attr, Kind, Ledger};
 use crate::node::NodeId;
 use crate::platform::Platform;
 use crate::pools::XenHeap;
@@ -165,27 +166,56 @@ impl<'a, P: Platform> Build<'a, P> {
         (header, cursor.0)
     }
 
-    /// Takes `bytes` of mapped memory for metadata, on `node` if there is room. The pages it lies
-    /// in are Bedframe's own from now on.
+    /// Takes `bytes` of mapped memory for metadata, on `node` if there is room: of the fresh memory
+    /// if it is mapped, else of the heap's. The frames are Bedframe's own from now on.
     fn carve(&mut self, bytes: u64, node: NodeId) -> Result<u64, MapError> {
         let frames = bytes.div_ceil(FRAME_SIZE).max(1);
         let request = Request::frames(frames).prefer(node).pool(Pool::Xen);
-        let mapped = self.xen_heap.mapped();
         let failed = MapError::NoMetadata { frames };
+        let mapped = self.xen_heap.mapped();
         let within = self.fresh.intersect(mapped);
-        let found = self.ledger.find_boot(self.platform, &request, within).ok_or(failed)?;
-        let own = |attr: crate::ledger::Attr| attr.with_kind(Kind::Metadata);
-        self.ledger.set(self.platform, mapped, found, own).map_err(|_| failed)?;
+        let found = match self.ledger.find_boot(self.platform, &request, within) {
+            Some(found) => found,
+            None => self.take_from_heap(&request).ok_or(failed)?,
+        };
+        let own = |attr: Attr| attr.with_kind(Kind::Metadata);
+        if self.ledger.set(self.platform, mapped, found, own).is_err() {
+            self.give_to_heap(found);
+            return Err(failed);
+        }
         Ok(found.start().address())
     }
 
     /// Gives back what was carved for `bytes` at `address`.
     fn uncarve(&mut self, address: u64, bytes: u64) {
         let frames = bytes.div_ceil(FRAME_SIZE).max(1);
-        if let Some(range) = FrameRange::from_len(Mfn::from_address(address), frames) {
-            let open = |attr: crate::ledger::Attr| attr.with_kind(Kind::Open);
-            // It fits: the steps at both ends are there since it was carved, or were never needed.
-            let _ = self.ledger.set(self.platform, self.xen_heap.mapped(), range, open);
+        let Some(range) = FrameRange::from_len(Mfn::from_address(address), frames) else { return };
+        let kind = if self.fresh.covers(range) { Kind::Open } else { Kind::Given };
+        // It fits: the steps at both ends are there since it was carved, or were never needed.
+        let mapped = self.xen_heap.mapped();
+        let _ = self.ledger.set(self.platform, mapped, range, |attr| attr.with_kind(kind));
+        self.give_to_heap(range);
+    }
+
+    fn heap(&self) -> Option<Heap<'a, P>> {
+        Heap::new(self.platform, self.old?)
+    }
+
+    /// Frames of the running heap, as if they had never been in it.
+    fn take_from_heap(&self, request: &Request<'_>) -> Option<FrameRange> {
+        let heap = self.heap()?;
+        let range = heap.alloc(request).ok()?;
+        heap.withdraw(range);
+        Some(range)
+    }
+
+    /// Undoes that; does nothing with fresh memory.
+    fn give_to_heap(&self, range: FrameRange) {
+        if let Some(heap) = self.heap()
+            && !self.fresh.covers(range)
+        {
+            // They were free a moment ago and nobody knows of them: not refused.
+            let _ = heap.commit(range, 0);
         }
     }
 
@@ -233,13 +263,13 @@ impl<'a, P: Platform> Build<'a, P> {
                 self.carve(bytes, NodeId(id))
             };
             match (address, arenas.get_mut(done)) {
-                (Ok(address), Some(arena)) => *arena = ArenaDesc { address, chunks },
+                (Ok(address), Some(arena)) => *arena = ArenaDesc::at(address, chunks),
                 (Err(error), _) => {
                     let carved = arenas.iter().take(done).skip(old.len());
                     for arena in carved {
-                        let bytes = ArenaDesc::bytes(arena.chunks);
+                        let bytes = ArenaDesc::bytes(arena.chunks());
                         if bytes >= OWN_NODE_BYTES {
-                            self.uncarve(arena.address, bytes);
+                            self.uncarve(arena.address(), bytes);
                         }
                     }
                     return Err(error);
@@ -439,8 +469,8 @@ impl<'a, P: Platform> Build<'a, P> {
     /// The entries, summaries and, where a chunk is free in part, planes of every fresh arena.
     fn write_arenas(&self, arenas: &[ArenaDesc], segments: &[Segment], banks: &[Bank]) {
         for (number, arena) in arenas.iter().enumerate().skip(self.old_arenas().len()) {
-            self.table::<u64>(arena.some()).fill(0);
-            self.table::<u64>(arena.whole()).fill(0);
+            self.table::<u64>(arena.some).fill(0);
+            self.table::<u64>(arena.whole).fill(0);
             let fresh = segments.iter().filter(|segment| {
                 banks.get(segment.bank as usize).is_some_and(|b| b.arena == number as u32)
             });
@@ -456,7 +486,7 @@ impl<'a, P: Platform> Build<'a, P> {
         let mut next = segment.first_chunk as usize;
         let mut open = usize::MAX;
         let fill = |from: usize, to: usize, value: Entry| {
-            if let Some(part) = self.table::<u32>(arena.entries()).get_mut(from..to) {
+            if let Some(part) = self.table::<u32>(arena.entries).get_mut(from..to) {
                 part.fill(value.0);
             }
         };
@@ -473,8 +503,8 @@ impl<'a, P: Platform> Build<'a, P> {
                 if bit == 0 && left >= CHUNK_FRAMES {
                     let count = (left / CHUNK_FRAMES) as usize;
                     fill(chunk, chunk + count, Entry::WHOLE_FREE);
-                    let whole = self.table::<u64>(arena.whole());
-                    set_range(whole, arena.chunks, chunk as u64, (chunk + count) as u64);
+                    let whole = self.table::<u64>(arena.whole);
+                    set_range(whole, arena.chunks(), chunk as u64, (chunk + count) as u64);
                     next = chunk + count;
                     at += count as u64 * CHUNK_FRAMES;
                     continue;
@@ -491,11 +521,11 @@ impl<'a, P: Platform> Build<'a, P> {
 
     /// Makes `span` of a chunk free.
     fn seed(&self, arena: &ArenaDesc, number: u32, span: Span, format: bool) {
-        let some = self.table::<u64>(arena.some());
-        set_range(some, arena.chunks, u64::from(number), u64::from(number) + 1);
-        let planes = self.table::<super::chunk::Planes>(arena.planes());
+        let some = self.table::<u64>(arena.some);
+        set_range(some, arena.chunks(), u64::from(number), u64::from(number) + 1);
+        let planes = self.table::<super::chunk::Planes>(arena.planes);
         // The entry too through an atomic, as whoever reads it later will.
-        let entries = self.table::<crate::sync::AtomicU32>(arena.entries());
+        let entries = self.table::<crate::sync::AtomicU32>(arena.entries);
         if let (Some(entry), Some(planes)) =
             (entries.get(number as usize), planes.get(number as usize))
         {

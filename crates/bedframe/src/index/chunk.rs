@@ -15,10 +15,9 @@
 //! Release: who sees a chunk Broken sees the planes that were written before.
 
 use super::entry::{ChunkState, Entry};
-use super::slot::{Cpu, Window};
 use super::span::{FULL, Span, WORDS, find_aligned};
 use crate::platform::{InterruptMask, Platform};
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence_after_rmw};
 
 /// The three bit planes of a chunk, a cache line each. They mean something while the entry says
 /// Broken.
@@ -136,8 +135,9 @@ impl<P: Platform> Held<'_, '_, P> {
     /// Ends Busy with the entry as it is to be; returns how it was.
     fn release(self, now: Entry) -> Entry {
         // Release: who sees the new entry sees the planes as they were left. Pairs with the
-        // Acquire of every load of an entry.
-        self.chunk.entry.store(now.turned().0, Ordering::Release);
+        // Acquire of every load of an entry. A swap and not a store, so that the fences which
+        // follow in `Summary::set` come behind a read-modify-write.
+        self.chunk.entry.swap(now.turned().0, Ordering::Release);
         self.platform.restore_interrupts(self.mask);
         self.was
     }
@@ -199,6 +199,13 @@ impl<'a> Chunk<'a> {
             }
         }
         false
+    }
+
+    /// Puts all 512 frames back at once, if they were taken at once.
+    ///
+    /// Cost: one compare-exchange.
+    pub(crate) fn put_whole(&self) -> bool {
+        self.flip(ChunkState::WholeUsed, ChunkState::WholeFree)
     }
 
     /// Takes all 512 frames at once.
@@ -323,33 +330,27 @@ impl<'a> Chunk<'a> {
     /// heap, which the caller has seen. `None`: the state has changed, look again.
     ///
     /// Cost: one compare-exchange where the word has another free frame; else Busy for one word.
-    /// `window` is opened before the first step that could hide the frames from a search.
     #[inline]
-    pub(crate) fn put_in_word<'c, P: Platform>(
+    pub(crate) fn put_in_word<P: Platform>(
         &self,
-        cpu: &Cpu<'c, P>,
+        platform: &P,
         word: usize,
         mask: u64,
-        window: &mut Option<Window<'c>>,
     ) -> Option<Result<Change, PutRefusal>> {
         let free = self.planes.free.get(word)?;
         let mut old = free.load(Ordering::Relaxed);
         while old != 0 {
             if old & mask != 0 {
-                return self.refuse_free(cpu.platform, word, old & mask);
+                return self.refuse_free(platform, word, old & mask);
             }
             let new = old | mask;
-            if new == FULL {
-                window.get_or_insert_with(|| cpu.window());
-            }
             // Release pairs with the Acquire of the next taker.
             match free.compare_exchange_weak(old, new, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return Some(Ok(Change { word_filled: new == FULL, ..Change::NONE })),
                 Err(now) => old = now,
             }
         }
-        window.get_or_insert_with(|| cpu.window());
-        let held = self.hold(cpu.platform);
+        let held = self.hold(platform);
         let was = held.was;
         if !was.is(ChunkState::Broken) {
             held.release(was);
@@ -416,8 +417,7 @@ impl<'a> Chunk<'a> {
         new: &[u64; WORDS],
     ) -> Result<Change, PutFailed> {
         let nothing_new = new.iter().all(|word| *word == 0);
-        if span.is_whole() && nothing_new && self.flip(ChunkState::WholeUsed, ChunkState::WholeFree)
-        {
+        if span.is_whole() && nothing_new && self.put_whole() {
             return Ok(Change { became_whole_free: true, ..Change::NONE });
         }
         let held = self.hold(platform);
@@ -516,6 +516,29 @@ impl<'a> Chunk<'a> {
         self.planes.initialised.get(word).map_or(0, |word| word.load(Ordering::Relaxed))
     }
 
+    /// Makes `span`, whose frames are in use, Uninitialised again.
+    pub(crate) fn withdraw<P: Platform>(&self, platform: &P, span: Span) {
+        let held = self.hold(platform);
+        let was = held.was;
+        match was.state() {
+            ChunkState::WholeUsed => {
+                self.write_planes(|word| (0, !span.mask(word)));
+            }
+            ChunkState::Broken => {
+                for word in span.words() {
+                    if let Some(initialised) = self.planes.initialised.get(word) {
+                        initialised.fetch_and(!span.mask(word), Ordering::Relaxed);
+                    }
+                }
+            }
+            ChunkState::Untouched | ChunkState::WholeFree | ChunkState::Busy => {
+                held.release(was);
+                return;
+            }
+        }
+        held.release(was.with_state(ChunkState::Broken));
+    }
+
     /// Whether word `word` has no free frame.
     pub(crate) fn word_is_empty(&self, word: usize) -> bool {
         self.planes.free.get(word).is_some_and(|free| free.load(Ordering::Relaxed) == 0)
@@ -534,13 +557,13 @@ impl<'a> Chunk<'a> {
         self.planes.free.iter().all(|word| word.load(Ordering::Acquire) == FULL)
     }
 
-    /// Whether, a word of the chunk having just become full or the chunk having just been left,
-    /// nothing is missing and nobody has adopted it.
+    /// Whether, a word of the chunk having just become full or the chunk having just been left (by
+    /// a read-modify-write in both cases), nothing is missing and nobody has adopted it.
     pub(crate) fn is_ripe(&self) -> bool {
         // Pairs with the fence of whoever fills another word at the same time, or leaves the
         // chunk: each has written (its word, or the entry) before its fence and reads after it, so
         // one of the two sees both. Holds on Arm as on x86: fences alone are relied on.
-        fence(Ordering::SeqCst);
+        fence_after_rmw();
         let entry = self.load();
         entry.is(ChunkState::Broken) && !entry.is_adopted() && self.is_full()
     }

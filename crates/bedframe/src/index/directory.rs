@@ -125,44 +125,38 @@ pub(crate) struct Node {
     pub(crate) banks: u32,
 }
 
-/// Where an arena's words lie: planes, entries, then the two summaries.
+/// Where an arena's words lie.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct ArenaDesc {
-    pub(crate) address: u64,
-    pub(crate) chunks: u64,
+    pub(crate) planes: Table,
+    pub(crate) entries: Table,
+    pub(crate) some: Table,
+    pub(crate) whole: Table,
 }
 
 impl ArenaDesc {
-    pub(crate) const fn planes(&self) -> Table {
-        Table { address: self.address, len: self.chunks }
+    /// The words of `chunks` chunks from `address` on.
+    pub(crate) const fn at(address: u64, chunks: u64) -> Self {
+        let planes = Table { address, len: chunks };
+        let entries = planes.then(size_of::<Planes>(), chunks);
+        let some = entries.then(4, summary_words(chunks));
+        let whole = some.then(8, some.len);
+        Self { planes, entries, some, whole }
     }
 
-    pub(crate) const fn entries(&self) -> Table {
-        let address = self.address + self.chunks * size_of::<Planes>() as u64;
-        Table { address, len: self.chunks }
+    pub(crate) const fn chunks(&self) -> u64 {
+        self.entries.len
     }
 
-    pub(crate) const fn some(&self) -> Table {
-        let entries = self.entries();
-        Table { address: align(entries.address + entries.len * 4), len: summary_words(self.chunks) }
-    }
-
-    pub(crate) const fn whole(&self) -> Table {
-        let some = self.some();
-        Table { address: align(some.address + some.len * 8), len: some.len }
+    pub(crate) const fn address(&self) -> u64 {
+        self.planes.address
     }
 
     /// Bytes that an arena of `chunks` chunks takes.
     pub(crate) const fn bytes(chunks: u64) -> u64 {
-        let whole = ArenaDesc { address: 0, chunks }.whole();
-        align(whole.address + whole.len * 8)
+        Self::at(0, chunks).whole.then(8, 0).address
     }
-}
-
-/// Rounds up to a cache line.
-pub(crate) const fn align(address: u64) -> u64 {
-    (address + 63) & !63
 }
 
 /// The directory's first bytes: where its tables lie.
@@ -208,8 +202,8 @@ impl<'a, P: Platform> Directory<'a, P> {
     /// # Safety
     ///
     /// 1. A header that is complete lies there, and the tables that it names, in mapped memory of
-    /// Bedframe's own; all of it stays for `'a`. 2. Nothing is written to them any more but through
-    /// the atomics in slots and arenas.
+    ///    Bedframe's own; all of it stays for `'a`.
+    /// 2. Nothing is written to them any more but through the atomics in slots and arenas.
     #[inline]
     pub(crate) unsafe fn at(platform: &'a P, address: u64) -> Option<Self> {
         // SAFETY: The caller's obligations are those of `shared`.
@@ -270,15 +264,15 @@ impl<'a, P: Platform> Directory<'a, P> {
     #[inline]
     pub(crate) fn arena(&self, index: u32) -> Option<Arena<'a>> {
         let desc = self.arenas().get(index as usize)?;
-        let (platform, chunks) = (self.platform, desc.chunks);
+        let (platform, chunks) = (self.platform, desc.chunks());
         // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only.
-        let entries: &[AtomicU32] = unsafe { raw::shared(platform, desc.entries()) };
+        let entries: &[AtomicU32] = unsafe { raw::shared(platform, desc.entries) };
         // SAFETY: As above.
-        let planes: &[Planes] = unsafe { raw::shared(platform, desc.planes()) };
+        let planes: &[Planes] = unsafe { raw::shared(platform, desc.planes) };
         // SAFETY: As above.
-        let some: &[AtomicU64] = unsafe { raw::shared(platform, desc.some()) };
+        let some: &[AtomicU64] = unsafe { raw::shared(platform, desc.some) };
         // SAFETY: As above.
-        let whole: &[AtomicU64] = unsafe { raw::shared(platform, desc.whole()) };
+        let whole: &[AtomicU64] = unsafe { raw::shared(platform, desc.whole) };
         Some(Arena::over(
             entries,
             planes,

@@ -57,6 +57,12 @@ impl Entry {
         }
     }
 
+    /// Whether two entries say the same state.
+    #[inline]
+    pub(crate) const fn same_state(self, other: Entry) -> bool {
+        (self.0 ^ other.0) & Self::STATE == 0
+    }
+
     pub(crate) fn is(self, state: ChunkState) -> bool {
         self.0 & Self::STATE == state as u32
     }

@@ -21,7 +21,7 @@ pub(crate) use build::Build;
 pub(crate) use chunk::{Chunk, Look, PutRefusal};
 #[cfg(not(loom))]
 pub(crate) use directory::{Bank, Directory, Segment};
-pub(crate) use entry::ChunkState;
+pub(crate) use entry::{ChunkState, Entry};
 #[cfg(not(loom))]
 pub(crate) use segments::segments;
 pub(crate) use slot::{Cpu, Place, windows_closed, windows_opened};

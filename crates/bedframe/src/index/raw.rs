@@ -53,6 +53,18 @@ pub(crate) struct Table {
     pub(crate) len: u64,
 }
 
+impl Table {
+    /// A table of `len` elements behind this one, whose elements are of `size` bytes each.
+    pub(crate) const fn then(self, size: usize, len: u64) -> Table {
+        Table { address: align(self.address + self.len * size as u64), len }
+    }
+}
+
+/// Rounds up to a cache line.
+pub(crate) const fn align(address: u64) -> u64 {
+    (address + 63) & !63
+}
+
 fn pointer<T, P: Platform>(platform: &P, address: u64) -> *mut T {
     let frame = platform.frame_ptr(Mfn::from_address(address));
     frame.wrapping_add((address & (crate::FRAME_SIZE - 1)) as usize).cast()
@@ -62,8 +74,8 @@ fn pointer<T, P: Platform>(platform: &P, address: u64) -> *mut T {
 ///
 /// # Safety
 ///
-/// 1. The table lies in memory that is mapped, Bedframe's own, and stays so for `'a`. 2. For `'a`
-/// nothing writes to it but through atomics in `T`.
+/// 1. The table lies in memory that is mapped, Bedframe's own, and stays so for `'a`.
+/// 2. For `'a` nothing writes to it but through atomics in `T`.
 pub(crate) unsafe fn shared<'a, T: Plain, P: Platform>(platform: &P, table: Table) -> &'a [T] {
     // SAFETY: 1. `Platform::frame_ptr` answers for mapped frames with addresses that follow one
     // another, so the elements lie at `pointer` in a row; tables begin at multiples of 64, which
@@ -76,8 +88,8 @@ pub(crate) unsafe fn shared<'a, T: Plain, P: Platform>(platform: &P, table: Tabl
 ///
 /// # Safety
 ///
-/// 1. The table lies in memory that is mapped, Bedframe's own, and stays so for `'a`. 2. For `'a`
-/// nobody else refers to it.
+/// 1. The table lies in memory that is mapped, Bedframe's own, and stays so for `'a`.
+/// 2. For `'a` nobody else refers to it.
 pub(crate) unsafe fn unique<'a, T: Plain, P: Platform>(platform: &P, table: Table) -> &'a mut [T] {
     // SAFETY: As in `shared`; the caller vouches that this is the only reference.
     unsafe { core::slice::from_raw_parts_mut(pointer(platform, table.address), table.len as usize) }

@@ -2,7 +2,7 @@
 
 use crate::platform::Platform;
 use crate::request::Pool;
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU64, Ordering, fence_after_rmw, fence_full};
 
 /// A CPU's cache line. Everything in it is a hint or a count: CPUs may share a slot, interrupts
 /// may use it between any two instructions of the CPU, and a CPU may vanish and leave it as it is.
@@ -120,13 +120,13 @@ impl<'a, P: Platform> Cpu<'a, P> {
         self.slot.opened.fetch_add(1, Ordering::Relaxed);
         // Release order for what follows: who sees an effect of the window by an Acquire load sees
         // it opened. Pairs with the fence in `windows_opened`.
-        fence(Ordering::SeqCst);
+        fence_after_rmw();
         Window { slot: self.slot }
     }
 }
 
-/// A stretch in which hints may deny what is free: a chunk is on its way from one summary to the
-/// other, or a hint was cleared and is being looked at again.
+/// A stretch in which hints may deny what was free before: a chunk is on its way from one summary to
+/// the other, or a hint was cleared and is being looked at again.
 ///
 /// A search that found nothing may be believed if no window was open while it searched. Otherwise
 /// it looks at every entry instead, so that what is free throughout a call is found, whatever
@@ -152,6 +152,6 @@ pub(crate) fn windows_closed(slots: &[Slot]) -> u64 {
 /// [`windows_closed`] said before, none was open in between.
 pub(crate) fn windows_opened(slots: &[Slot]) -> u64 {
     // Keeps the search's loads before ours; pairs with the fence in `Cpu::window`.
-    fence(Ordering::SeqCst);
+    fence_full();
     slots.iter().fold(0, |sum, slot| sum.wrapping_add(slot.opened.load(Ordering::Relaxed)))
 }

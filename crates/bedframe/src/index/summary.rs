@@ -5,7 +5,7 @@
 //! clear: [`Summary::clear`] with a look at the fact, which sets the bit again if need be.
 
 use super::span::below;
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU64, Ordering, fence_after_rmw};
 
 /// One summary over `bits` chunks: its levels one after another, the finest first, the last of one
 /// word.
@@ -42,13 +42,14 @@ impl<'a> Summary<'a> {
         self.words.get((base + index) as usize)
     }
 
-    /// Says that chunk `bit` is worth a look. The fact must have been written before.
+    /// Says that chunk `bit` is worth a look. The fact must have just been written, by a
+    /// read-modify-write.
     pub(crate) fn set(&self, bit: u64) {
         // Pairs with the fence in `clear`: the fact was changed before this, and we read summary
         // words after it; the other side clears a summary word before its fence and reads the fact
         // after it. So if we see its word still set, it sees our fact and sets the word again. The
         // argument needs no more than what fences promise, so it holds on Arm as on x86.
-        fence(Ordering::SeqCst);
+        fence_after_rmw();
         let (mut base, mut bits, mut index) = (0, self.bits, bit);
         loop {
             let Some(word) = self.word(base, index / 64) else { return };
@@ -57,7 +58,7 @@ impl<'a> Summary<'a> {
                 // Release: who finds the bit by an Acquire load in `find` sees the fact.
                 word.fetch_or(mask, Ordering::Release);
                 // For the level above, this word is the fact.
-                fence(Ordering::SeqCst);
+                fence_after_rmw();
             }
             let words = level_words(bits);
             if words <= 1 {
@@ -80,7 +81,7 @@ impl<'a> Summary<'a> {
             }
             let left = word.fetch_and(!mask, Ordering::AcqRel) & !mask;
             // Pairs with the fences in `set`.
-            fence(Ordering::SeqCst);
+            fence_after_rmw();
             let refuted = if base == 0 {
                 fact()
             } else {

@@ -4,8 +4,8 @@ use core::fmt;
 
 use super::Memory;
 use crate::addr::{FrameRange, Mfn};
-use crate::heap::Heap;
-use crate::index::{Bank, CHUNK_FRAMES, ChunkState, Segment};
+use crate::heap::{Heap, Piece, Stretch};
+use crate::index::{Arena, Bank, CHUNK_FRAMES, ChunkState, Look, Segment, Span};
 use crate::ledger::{Attr, Kind};
 use crate::platform::Platform;
 
@@ -185,10 +185,25 @@ impl<P: Platform> Memory<P> {
         let mut at = segment.start;
         // What the ledger says from `at` on: asked again only where it changes.
         let mut known = (FrameRange::EMPTY, Attr::HOLE);
+        let arena = heap.directory.arena(bank.arena).ok_or(wrong)?;
         while at < segment.end {
-            let piece = heap.piece(at, segment.end).ok_or(wrong)?;
-            self.validate_chunk(heap, bank, &piece, &mut known)?;
-            at = piece.end();
+            let stretch = heap.stretch(&arena, segment, at, segment.end).ok_or(wrong)?;
+            match stretch.entry.checked_state() {
+                Some(ChunkState::Broken) => {
+                    let piece = heap.piece(at, segment.end).ok_or(wrong)?;
+                    self.validate_broken(heap, bank, &piece, &mut known)?;
+                }
+                Some(ChunkState::Untouched) => {
+                    self.validate_untouched(at, stretch.end, &mut known)?
+                }
+                Some(ChunkState::WholeFree | ChunkState::WholeUsed) => {
+                    self.validate_whole(&arena, at, &stretch, &mut known)?;
+                }
+                Some(ChunkState::Busy) | None => {
+                    return Err(Contradiction::Entry { frame: Mfn::new(at) });
+                }
+            }
+            at = stretch.end;
         }
         Ok(())
     }
@@ -206,11 +221,11 @@ impl<P: Platform> Memory<P> {
         Ok(())
     }
 
-    fn validate_chunk(
+    fn validate_broken(
         &self,
         heap: &Heap<'_, P>,
         bank: &Bank,
-        piece: &crate::heap::Piece<'_>,
+        piece: &Piece<'_>,
         known: &mut (FrameRange, Attr),
     ) -> Result<(), Contradiction> {
         let start = Mfn::new(piece.start);
@@ -219,41 +234,22 @@ impl<P: Platform> Memory<P> {
         let arena = heap.directory.arena(bank.arena).ok_or(wrong)?;
         let chunk = arena.chunk(piece.chunk).ok_or(wrong)?;
         let entry = chunk.load();
-        let state = entry.checked_state().ok_or(wrong)?;
-        let whole = matches!(state, ChunkState::WholeFree | ChunkState::WholeUsed);
-        if state == ChunkState::Busy {
-            return Err(wrong);
-        }
-        if whole && u64::from(piece.span.count) != CHUNK_FRAMES {
-            return Err(Contradiction::RaggedWhole { frame: start });
-        }
-        if state == ChunkState::WholeFree && !arena.whole.is_set(u64::from(piece.chunk)) {
-            return Err(Contradiction::Hidden { frame: start });
-        }
-        if state == ChunkState::WholeFree || state == ChunkState::WholeUsed {
-            // Nothing more to see: the ledger gives all of it to the heap, or gave it.
-            return self.validate_whole(piece, known);
-        }
         let look = chunk.look(heap.cpu.platform);
-        let mut full = state == ChunkState::Broken;
+        let mut full = true;
         for word in 0..8 {
             let mask = piece.span.mask(word);
             let (free, initialised) = (look.free_word(word), look.initialised_word(word));
             let bit = |bits: u64| frame(word as u32 * 64 + bits.trailing_zeros());
             full &= free == u64::MAX;
-            if state == ChunkState::Broken {
-                if (free | initialised) & !mask != 0 {
-                    return Err(Contradiction::Outside { frame: start });
-                }
-                if free & !initialised != 0 {
-                    return Err(Contradiction::FreeUninitialised {
-                        frame: bit(free & !initialised),
-                    });
-                }
-                let hinted = entry.hints() >> word & 1 != 0;
-                if free != 0 && !(hinted && arena.some.is_set(u64::from(piece.chunk))) {
-                    return Err(Contradiction::Hidden { frame: bit(free) });
-                }
+            if (free | initialised) & !mask != 0 {
+                return Err(Contradiction::Outside { frame: start });
+            }
+            if free & !initialised != 0 {
+                return Err(Contradiction::FreeUninitialised { frame: bit(free & !initialised) });
+            }
+            let hinted = entry.hints() >> word & 1 != 0;
+            if free != 0 && !(hinted && arena.some.is_set(u64::from(piece.chunk))) {
+                return Err(Contradiction::Hidden { frame: bit(free) });
             }
         }
         if full && !(entry.is_adopted() && self.is_some_cpus_place(heap, bank, piece.chunk)) {
@@ -262,16 +258,53 @@ impl<P: Platform> Memory<P> {
         self.validate_withheld(piece, &look, known)
     }
 
-    /// Whole chunks hold nothing that the ledger withholds.
+    /// Whole chunks are not ragged, hints know of those that are free, and they hold nothing that
+    /// the ledger withholds.
     fn validate_whole(
         &self,
-        piece: &crate::heap::Piece<'_>,
+        arena: &Arena<'_>,
+        start: u64,
+        stretch: &Stretch,
         known: &mut (FrameRange, Attr),
     ) -> Result<(), Contradiction> {
-        let mut at = piece.start;
-        while at < piece.end() {
+        let frame = Mfn::new(start);
+        let chunks = u64::from(stretch.end_chunk - stretch.chunk);
+        if stretch.end - start != chunks * CHUNK_FRAMES {
+            return Err(Contradiction::RaggedWhole { frame });
+        }
+        let (from, to) = (u64::from(stretch.chunk), u64::from(stretch.end_chunk));
+        if stretch.entry.is(ChunkState::WholeFree)
+            && let Some(chunk) = arena.first_not_whole(from, to)
+        {
+            let frame = Mfn::new(start + (chunk - from) * CHUNK_FRAMES);
+            return Err(Contradiction::Hidden { frame });
+        }
+        self.validate_kinds(start, stretch.end, known, |kind| {
+            matches!(kind, Kind::Heap | Kind::Given | Kind::Releasable)
+        })
+    }
+
+    /// No frame of an untouched chunk is the heap's.
+    fn validate_untouched(
+        &self,
+        start: u64,
+        end: u64,
+        known: &mut (FrameRange, Attr),
+    ) -> Result<(), Contradiction> {
+        self.validate_kinds(start, end, known, |kind| !matches!(kind, Kind::Heap | Kind::Open))
+    }
+
+    fn validate_kinds(
+        &self,
+        start: u64,
+        end: u64,
+        known: &mut (FrameRange, Attr),
+        right: impl Fn(Kind) -> bool,
+    ) -> Result<(), Contradiction> {
+        let mut at = start;
+        while at < end {
             self.learn(at, known);
-            if !matches!(known.1.kind(), Kind::Heap | Kind::Given | Kind::Releasable) {
+            if !right(known.1.kind()) {
                 return Err(Contradiction::Withheld { frame: Mfn::new(at) });
             }
             at = known.0.end().get().max(at + 1);
@@ -297,8 +330,8 @@ impl<P: Platform> Memory<P> {
     /// What the ledger withholds was never in the heap; what it gave to the heap always is.
     fn validate_withheld(
         &self,
-        piece: &crate::heap::Piece<'_>,
-        look: &crate::index::Look,
+        piece: &Piece<'_>,
+        look: &Look,
         known: &mut (FrameRange, Attr),
     ) -> Result<(), Contradiction> {
         let mut at = piece.start;
@@ -306,7 +339,7 @@ impl<P: Platform> Memory<P> {
             self.learn(at, known);
             let stop = known.0.end().get().min(piece.end()).max(at + 1);
             let first = piece.span.first + (at - piece.start) as u32;
-            let span = crate::index::Span::new(first, (stop - at) as u32);
+            let span = Span::new(first, (stop - at) as u32);
             for word in span.words() {
                 let (mask, initialised) = (span.mask(word), look.initialised_word(word));
                 let bad = match known.1.kind() {

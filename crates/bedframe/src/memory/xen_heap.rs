@@ -49,7 +49,7 @@ impl<P: Platform> Memory<P> {
             return Ok(());
         }
         let frame = self.platform.frame_of(address);
-        let aligned = address.addr() as u64 % FRAME_SIZE == 0;
+        let aligned = (address.addr() as u64).is_multiple_of(FRAME_SIZE);
         let mapped = self.boot.lock(&self.platform).mapped();
         let Some(frame) = frame.filter(|frame| aligned && mapped.contains(*frame)) else {
             let frame = frame.unwrap_or_default();

@@ -1,9 +1,43 @@
 //! The hosted machine as these tests give it to Bedframe.
 
+use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 
 use bedframe::{CpuId, FreeError, InterruptMask, Mfn, NodeId, Platform};
-use bedframe_hosted::HostedPlatform;
+use bedframe_hosted::{HostedPlatform, interrupt_count};
+
+thread_local! {
+    static COUNTDOWN: Cell<u32> = const { Cell::new(0) };
+    static OTHER: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+/// Runs `call`, and in the middle of it, at its `turn`th moment, `other`: an interleaving of two
+/// CPUs, the same every time. A moment is whenever Bedframe asks the platform for something and
+/// holds nothing. Returns what `call` returned, and whether it came so far.
+pub fn interleave<T>(
+    turn: u32,
+    other: impl FnOnce() + 'static,
+    call: impl FnOnce() -> T,
+) -> (T, bool) {
+    OTHER.set(Some(Box::new(other)));
+    COUNTDOWN.set(turn);
+    let result = call();
+    COUNTDOWN.set(0);
+    (result, OTHER.take().is_none())
+}
+
+fn moment() {
+    let left = COUNTDOWN.get();
+    if left == 0 || interrupt_count().depth > 0 {
+        return;
+    }
+    COUNTDOWN.set(left - 1);
+    if left == 1 {
+        // Nothing is held, so this is what another CPU, or an interrupt, may do now.
+        let other = OTHER.take();
+        other.into_iter().for_each(|other| other());
+    }
+}
 
 /// A hosted machine whose memory may begin far above the host's. Clones are the same machine.
 #[derive(Clone)]
@@ -36,6 +70,7 @@ impl Deref for Machine {
 // SAFETY: the hosted platform keeps the contract, and frames are renamed one to one.
 unsafe impl Platform for Machine {
     fn frame_ptr(&self, frame: Mfn) -> *mut u8 {
+        moment();
         self.hosted.frame_ptr(self.hosted_frame(frame))
     }
 
@@ -56,6 +91,7 @@ unsafe impl Platform for Machine {
     }
 
     fn mask_interrupts(&self) -> InterruptMask {
+        moment();
         self.hosted.mask_interrupts()
     }
 

@@ -7,7 +7,7 @@ mod random;
 mod snapshot;
 mod world;
 
-pub use machine::Machine;
+pub use machine::{Machine, interleave};
 pub use random::Random;
 pub use snapshot::Snapshot;
 pub use world::{Heap, World};

@@ -1,5 +1,6 @@
 //! A small machine, and the rules that hold for it at every quiet point.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -40,7 +41,7 @@ type Key = (NodeId, Zone, bool, usize);
 
 /// A machine with its memory.
 pub struct World {
-    pub memory: Memory<Machine>,
+    pub memory: Arc<Memory<Machine>>,
     pub machine: Machine,
     pub xen_heap: XenHeap,
     /// What was added, with the number of the time it was added: 0 before hand-over.
@@ -88,6 +89,7 @@ impl World {
         let memory = Memory::new(machine.clone());
         let memory = if frame_zero { memory.hand_out_frame_zero() } else { memory };
         memory.set_xen_heap(xen_heap).unwrap();
+        let memory = Arc::new(memory);
         Self {
             memory,
             machine,
@@ -132,9 +134,13 @@ impl World {
     /// of memory that was never written.
     fn spoil_below(&self, top: Mfn, free: FrameRange) {
         let below = range(top.get().saturating_sub(12), top.get()).intersect(free);
-        let hosted = |frame| self.machine.hosted_frame(frame);
-        let frames = FrameRange::new(hosted(below.start()), hosted(below.end())).unwrap();
-        self.machine.memory().fill_garbage(frames, 0x5eed).unwrap();
+        for frame in below.iter() {
+            // Not what somebody has already.
+            if matches!(self.memory.state(frame), PageState::Absent | PageState::Free) {
+                let hosted = FrameRange::single(self.machine.hosted_frame(frame));
+                self.machine.memory().fill_garbage(hosted, 0x5eed).unwrap();
+            }
+        }
     }
 
     /// Hands over, with the memory that is free full of garbage.

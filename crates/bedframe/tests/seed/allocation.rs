@@ -9,7 +9,7 @@ use crate::in_all_variants;
 
 /// Frames 1024 to 2047 with every eighth frame in use, metadata elsewhere, started.
 fn checkerboard(heap: Heap) -> World {
-    let world = World::new(heap.with(5000, range(4096, 4200)), &[(1024, 2048, 0), (4096, 4200, 1)]);
+    let world = World::new(heap.with(5000, range(4096, 4200)), &[(1024, 2048, 1), (4096, 4200, 0)]);
     world.start();
     for frame in range(1024, 2048).iter().step_by(8) {
         world.take(FrameRange::single(frame));
@@ -57,18 +57,19 @@ in_all_variants! {
     fn a_pool_of_two_to_the_n_is_one_block(heap) {
         for exponent in [0, 3, 6, 8, 9, 10, 12] {
             let pool = range(1 << exponent, 2 << exponent);
-            let spare = (1 << 14, (1 << 14) + 64, 1);
-            let ram = [(pool.start().get(), pool.end().get(), 0), spare];
+            // Metadata comes from the first node.
+            let spare = (1 << 14, (1 << 14) + 64, 0);
+            let ram = [(pool.start().get(), pool.end().get(), 1), spare];
             let world = World::new(heap.with((1 << 14) + 64, range(1 << 14, (1 << 14) + 64)), &ram);
             world.start();
-            let request = Request::order(order(exponent)).on(NodeId(0));
+            let request = Request::order(order(exponent)).on(NodeId(1));
             for _ in 0..2 {
                 assert_eq!(world.memory.alloc(&request), Ok(pool), "order {exponent}");
                 for frame in pool.iter().rev() {
                     world.free(FrameRange::single(frame));
                 }
                 let singles: Vec<_> = std::iter::from_fn(|| {
-                    world.memory.alloc(&Request::frames(1).on(NodeId(0))).ok()
+                    world.memory.alloc(&Request::frames(1).on(NodeId(1))).ok()
                 })
                 .collect();
                 assert_eq!(singles.len() as u64, pool.frames());

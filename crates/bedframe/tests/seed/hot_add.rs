@@ -1,5 +1,8 @@
 //! Memory that is plugged in while the heap runs: on nodes known and new, mapped and not.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
 use bedframe::{
     AllocError, FrameRange, FreeRefusal, MapError, NodeId, PageState, Request, XenHeap,
 };
@@ -65,7 +68,7 @@ in_all_variants! {
             assert_eq!(counts.ram, 1024);
             assert!(counts.free > 1000, "{counts:?}");
             let pool = world.pool_of(mfn(at));
-            let found = world.memory.alloc(&Request::frames(70).on(NodeId(node)).pool(pool));
+            let found = world.memory.alloc(&Request::frames(40).on(NodeId(node)).pool(pool));
             let found = found.unwrap();
             assert!(range(at, at + 1024).covers(found));
             world.assert_in_one_segment(found);
@@ -96,8 +99,8 @@ in_all_variants! {
         world.take(range(4400, 4450));
         world.free(range(4350, 4450));
         world.free(range(4300, 4350));
-        world.take(range(700, 720));
-        world.free(range(700, 720));
+        world.take(range(700, 710));
+        world.free(range(700, 710));
         world.check_all_free();
         // Known frames are passed over, and what lies between them is added.
         assert_eq!(world.plug_in(range(4800, 5000), NodeId(2)), Ok(100));
@@ -149,13 +152,13 @@ in_all_variants! {
     /// Others go on allocating and freeing while memory arrives, and find it.
     fn memory_is_added_while_others_allocate(heap) {
         let mut world = roomy(heap).started();
-        let stop = std::sync::atomic::AtomicBool::new(false);
-        let World { memory, .. } = &world;
+        let stop = AtomicBool::new(false);
+        let memory = &world.memory;
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 bedframe_hosted::set_cpu(bedframe::CpuId(1));
                 let mut held: Vec<FrameRange> = Vec::new();
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                while !stop.load(Relaxed) {
                     held.extend(memory.alloc(&Request::frames(3)).ok());
                     held.extend(memory.alloc(&Request::order(order(5))).ok());
                     if held.len() > 20 {
@@ -164,11 +167,13 @@ in_all_variants! {
                 }
                 held.into_iter().for_each(|part| memory.free(part).unwrap());
             });
-            for at in (5000..11_000).step_by(600) {
+            let added: Result<Vec<_>, _> = (5000..11_000)
+                .step_by(600)
                 // SAFETY: hosted memory, which nobody else uses.
-                unsafe { memory.add_ram(range(at, at + 500), NodeId(at as u32 % 4)) }.unwrap();
-            }
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+                .map(|at| unsafe { memory.add_ram(range(at, at + 500), NodeId(at as u32 % 4)) })
+                .collect();
+            stop.store(true, Relaxed);
+            assert_eq!(added, Ok(vec![500; 10]));
         });
         // So that the world knows of it too.
         for at in (5000..11_000).step_by(600) {

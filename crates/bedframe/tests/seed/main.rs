@@ -14,6 +14,7 @@ mod content;
 mod edges;
 mod handover;
 mod hot_add;
+mod interleaved;
 mod large;
 mod ledger;
 mod misuse;

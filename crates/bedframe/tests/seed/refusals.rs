@@ -34,7 +34,7 @@ in_all_variants! {
             assert_eq!(refusal(Request::frames(1).nodes(Nodes::OneOf(&set))), unknown(8));
             for request in [
                 Request::frames(1).width(11),
-                Request::frames(1).below(mfn(1)),
+                Request::frames(1).below(mfn(0)),
                 Request::exactly(range(700, 720)),
                 Request::exactly(range(9000, 9001)),
                 Request::frames(11).inside(range(2100, 2110)),

@@ -96,9 +96,8 @@ in_all_variants! {
             let foreign = (&raw const on_the_stack).map_addr(|address| address & !4095);
             assert_eq!(refusal(foreign, 0).0, FreeRefusal::NotMapped);
             // By arithmetic on addresses, since an unmapped frame has none of its own.
-            let above = block.as_ptr().wrapping_add(
-                ((unmapped.start().get() - frame.get()) * FRAME_SIZE) as usize,
-            );
+            let frames = unmapped.start().get().wrapping_sub(frame.get());
+            let above = block.as_ptr().wrapping_add(frames.wrapping_mul(FRAME_SIZE) as usize);
             if heap == Heap::Unified {
                 assert_eq!(refusal(above, 5).0, FreeRefusal::AlreadyFree);
             } else {

@@ -1,0 +1,73 @@
+//! Running the program, and reading what it says.
+#![allow(dead_code)] // Each test file uses a part of this.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+pub const VARIANTS: [&str; 3] = ["unified", "limited", "separate"];
+
+/// What the program said and how it ended.
+pub struct Run {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs `bedframe` with these arguments.
+pub fn bedframe(args: &[&str]) -> Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bedframe"));
+    let Output { status, stdout, stderr } = command.args(args).output().unwrap();
+    Run {
+        code: status.code(),
+        stdout: String::from_utf8(stdout).unwrap(),
+        stderr: String::from_utf8(stderr).unwrap(),
+    }
+}
+
+/// Enough operations to see something, and few enough for a debug build.
+pub fn ops() -> &'static str {
+    if cfg!(debug_assertions) { "20000" } else { "1000000" }
+}
+
+/// A map of this package's tests.
+pub fn map(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/maps").join(name)
+}
+
+/// The folder of real machines.
+pub fn machines() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../bedframe-firmware/machines")
+}
+
+/// A number of an object, by names of fields.
+pub fn number(object: &Value, path: &[&str]) -> u64 {
+    let value = path.iter().fold(object, |value, name| &value[*name]);
+    value.as_u64().unwrap_or_else(|| panic!("{path:?} in {object:#}"))
+}
+
+/// Parses the one object, and checks all that must hold in every one.
+pub fn check(run: &Run) -> Value {
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(run.stderr, "");
+    let object: Value = serde_json::from_str(&run.stdout).unwrap();
+    let all = number(&object, &["ram_frames"]) + number(&object, &["late_released_frames"]);
+    let withheld: u64 = ["frame0", "reserved", "metadata", "bad"]
+        .iter()
+        .map(|kind| number(&object, &["withheld", kind]))
+        .sum();
+    assert_eq!(number(&object, &["free_frames"]) + withheld, all, "{object:#}");
+    let nodes = object["nodes"].as_array().unwrap();
+    let sum = |field| nodes.iter().map(|node| number(node, &[field])).sum::<u64>();
+    assert_eq!(sum("ram_frames"), number(&object, &["ram_frames"]), "{object:#}");
+    assert_eq!(sum("free_frames"), number(&object, &["free_frames"]), "{object:#}");
+    let boot = number(&object, &["boot_frames"]);
+    assert_eq!(number(&object, &["boot_frames_freed"]), boot, "{object:#}");
+    assert!(boot > 0 || all < 64, "{object:#}");
+    assert!(number(&object, &["withheld", "metadata"]) > 0, "{object:#}");
+    assert!(number(&object, &["handover_ns"]) > 0 && number(&object, &["handover_cold_ns"]) > 0);
+    assert_eq!(number(&object, &["workload", "failures"]), 0, "{object:#}");
+    assert_eq!(object["validate"], "ok");
+    object
+}

@@ -1,0 +1,138 @@
+//! Every machine there is, in every variant; and what is no machine.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use bedframe_firmware::{MapError, read_file};
+use common::{VARIANTS, bedframe, check, machines, number};
+
+/// Runs `f` on every item, on two threads.
+fn each<T: Sync>(items: &[T], f: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    f(item);
+                }
+            });
+        }
+    });
+}
+
+fn files() -> Vec<PathBuf> {
+    let mut files: Vec<_> =
+        fs::read_dir(machines()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// Exit code 2, nothing on standard output, and a message that names the file.
+fn is_refused(path: &Path) -> String {
+    let run = bedframe(&["boot", path.to_str().unwrap(), "--json"]);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""), "{path:?}: {}", run.stderr);
+    let name = path.file_name().unwrap().to_str().unwrap();
+    assert!(run.stderr.starts_with("bedframe: ") && run.stderr.contains(name), "{}", run.stderr);
+    run.stderr
+}
+
+#[test]
+fn every_machine_boots_in_every_variant_or_is_refused_by_name() {
+    let booted = AtomicUsize::new(0);
+    each(&files(), |path| match read_file(path) {
+        Ok(machine) => {
+            for variant in VARIANTS {
+                let file = path.to_str().unwrap();
+                let args = ["boot", file, "--json", "--xenheap", variant, "--ops", "5000"];
+                let object = check(&bedframe(&args));
+                assert_eq!(number(&object, &["ram_frames"]), machine.ram_frames());
+                assert_eq!(number(&object, &["late_released_frames"]), machine.late_frames());
+                let reserved = number(&object, &["withheld", "reserved"]);
+                assert!(reserved + 1 >= machine.reserved_frames(), "{object:#}");
+            }
+            booted.fetch_add(1, Ordering::Relaxed);
+        }
+        Err(error) => {
+            let said = is_refused(path);
+            assert!(said.contains(error.expected()), "{said}");
+            if matches!(error, MapError::NoCompiler { .. }) {
+                eprintln!("not booted, since dtc is not installed: {path:?}");
+            }
+        }
+    });
+    assert!(booted.into_inner() >= 40);
+}
+
+/// A folder for files of this test run, removed at its end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, contents).unwrap();
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn what_is_no_machine_is_refused_with_file_line_and_what_was_expected() {
+    let scratch = Scratch::new("no-machine");
+    let noise: Vec<u8> =
+        (0..4096_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    is_refused(&scratch.file("empty.log", ""));
+    is_refused(&scratch.file("noise.log", noise));
+    is_refused(&scratch.file("prose.log", "There is no map in this.\n"));
+    is_refused(&scratch.0.join("missing.log"));
+    let folder = is_refused(&scratch.0);
+    assert!(folder.contains("directory"), "{folder}");
+    let srat = "SRAT: Node 0 PXM 0 [mem 0x00000000-0x7fffffff]\n";
+    let said = is_refused(&scratch.file("srat.log", srat));
+    assert!(said.contains("srat.log:1") && said.contains("expected"), "{said}");
+    let cut = "BIOS-e820: [mem 0x0-0x9ffff] usable\nBIOS-e820: [mem 0x100000-\n";
+    let said = is_refused(&scratch.file("cut.log", cut));
+    assert!(said.contains("cut.log:2") && said.contains("expected"), "{said}");
+}
+
+/// A machine of few frames boots or says that it is too small; it is never a contradiction.
+#[test]
+fn tiny_machines_boot_or_are_refused() {
+    let scratch = Scratch::new("tiny");
+    let sizes: Vec<u64> = (1..24).chain([31, 48, 64, 100, 127, 256, 511, 513, 1000]).collect();
+    let booted = AtomicUsize::new(0);
+    each(&sizes, |&frames| {
+        for first in [0, 1, 509] {
+            let (start, last) = (first * 4096, (first + frames) * 4096 - 1);
+            let log = format!("BIOS-e820: [mem {start:#x}-{last:#x}] usable\n");
+            let path = scratch.file(&format!("{frames}-at-{first}.log"), log);
+            for variant in VARIANTS {
+                let file = path.to_str().unwrap();
+                let args = ["boot", file, "--json", "--xenheap", variant, "--ops", "2000"];
+                let run = bedframe(&args);
+                if run.code == Some(2) {
+                    assert!(run.stdout.is_empty() && run.stderr.contains("too small"));
+                    assert!(frames < 16, "{frames} frames at {first}: {}", run.stderr);
+                } else {
+                    check(&run);
+                    booted.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    });
+    assert!(booted.into_inner() > 250);
+}
