@@ -92,18 +92,7 @@ pub(crate) fn zone_starts() -> impl Iterator<Item = Mfn> {
     (0..52).map(|bit| Mfn::new(1 << bit))
 }
 
-/// The naturally aligned blocks that a run consists of, each as large as can be.
-pub(crate) fn blocks(run: FrameRange) -> impl Iterator<Item = FrameRange> {
-    let (mut at, end) = (run.start().get(), run.end().get());
-    std::iter::from_fn(move || {
-        let left = end.checked_sub(at).filter(|left| *left > 0)?;
-        let block = from_len(at, 1 << at.trailing_zeros().min(left.ilog2()));
-        at = block.end().get();
-        Some(block)
-    })
-}
-
-/// The exponent of a block that [`blocks`] gave.
+/// The exponent of a block that [`FrameRange::blocks`] gave.
 pub(crate) fn order(block: FrameRange) -> u32 {
     block.frames().max(1).ilog2()
 }
@@ -135,12 +124,5 @@ mod tests {
         assert_eq!(piece_at(&map, Mfn::new(19)).unwrap().node, NodeId(1));
         assert_eq!(piece_at(&map, Mfn::new(20)), None);
         assert_eq!(total(&map), 30);
-    }
-
-    #[test]
-    fn a_run_consists_of_aligned_blocks() {
-        let orders: Vec<_> = blocks(from_len(3, 13)).map(|b| (b.start().get(), order(b))).collect();
-        assert_eq!(orders, [(3, 0), (4, 2), (8, 3)]);
-        assert_eq!(blocks(FrameRange::EMPTY).count(), 0);
     }
 }

@@ -186,6 +186,33 @@ impl FrameRange {
         !self.intersect(other).is_empty()
     }
 
+    /// The naturally aligned blocks that the range consists of, each as large as can be, in
+    /// ascending order: what a buddy allocator would hold if exactly these frames were free.
+    ///
+    /// ```
+    /// use bedframe::{FrameRange, Mfn};
+    /// let sizes = |from, to| {
+    ///     let range = FrameRange::new(Mfn::new(from), Mfn::new(to)).unwrap();
+    ///     range.blocks().map(|block| block.frames()).collect::<Vec<_>>()
+    /// };
+    /// assert_eq!(sizes(3, 13), [1, 4, 4, 1]);
+    /// assert_eq!(sizes(0, 16), [16]);
+    /// ```
+    pub fn blocks(self) -> impl Iterator<Item = FrameRange> + Clone {
+        let mut at = self.start.0;
+        core::iter::from_fn(move || {
+            if at >= self.end.0 {
+                return None;
+            }
+            // Frame 0 is aligned to anything.
+            let by_place = at.trailing_zeros().min(u64::BITS - FRAME_SHIFT - 1);
+            let by_size = (self.end.0 - at).ilog2();
+            let block = Self::from_len(Mfn(at), 1 << by_place.min(by_size))?;
+            at = block.end.0;
+            Some(block)
+        })
+    }
+
     /// The frames one by one, in ascending order.
     pub fn iter(self) -> impl DoubleEndedIterator<Item = Mfn> + Clone {
         (self.start.0..self.end.0).map(Mfn)

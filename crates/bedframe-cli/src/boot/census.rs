@@ -19,7 +19,7 @@ pub(crate) struct Free {
 impl Free {
     fn add(&mut self, run: FrameRange) {
         self.frames += run.frames();
-        for block in frames::blocks(run) {
+        for block in run.blocks() {
             *self.blocks.entry(frames::order(block)).or_default() += 1;
         }
     }

@@ -39,7 +39,7 @@ pub(crate) fn see(fates: &mut [Fate], run: FrameRange) {
             break;
         }
         let ours = |block: &FrameRange| block.overlaps(fate.range);
-        fate.blocks.extend(frames::blocks(run).filter(ours));
+        fate.blocks.extend(run.blocks().filter(ours));
     }
 }
 

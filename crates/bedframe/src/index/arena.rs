@@ -59,7 +59,8 @@ impl<'a> Arena<'a> {
         first: u32,
     ) -> Option<u32> {
         let chunk = self.chunk(number)?;
-        let entry = chunk.load();
+        // A chunk that is Busy may have had free frames all the time: wait for its holder.
+        let entry = chunk.settled(cpu.platform);
         if !entry.is(ChunkState::Broken) {
             return None;
         }
@@ -98,7 +99,7 @@ impl<'a> Arena<'a> {
             return self.take_small(cpu, number, order, first);
         }
         let chunk = self.chunk(number)?;
-        if !chunk.load().is(ChunkState::Broken) {
+        if !chunk.settled(cpu.platform).is(ChunkState::Broken) {
             return None;
         }
         let count = 1u32.checked_shl(order)?;
@@ -155,10 +156,10 @@ impl<'a> Arena<'a> {
         let bit = u64::from(number);
         if let Some(chunk) = self.chunk(number)
             && self.whole.is_set(bit)
-            && !chunk.is_whole_free()
+            && !chunk.is_whole_free(cpu.platform)
         {
             let _window = cpu.window();
-            self.whole.clear(bit, || chunk.is_whole_free());
+            self.whole.clear(bit, || chunk.is_whole_free(cpu.platform));
         }
     }
 
@@ -166,9 +167,9 @@ impl<'a> Arena<'a> {
     pub(crate) fn take_span<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32, span: Span) -> bool {
         let Some(chunk) = self.chunk(number) else { return false };
         if span.is_whole() {
-            return self.take_whole(number) || {
+            return self.take_whole(cpu, number) || {
                 // All free, but not merged yet: a CPU allocates here.
-                self.merge(cpu, number) && self.take_whole(number)
+                self.merge(cpu, number) && self.take_whole(cpu, number)
             };
         }
         loop {
@@ -213,16 +214,16 @@ impl<'a> Arena<'a> {
     /// Takes the whole chunk.
     ///
     /// Cost: one compare-exchange and two to four words of summary.
-    pub(crate) fn take_whole(&self, number: u32) -> bool {
+    pub(crate) fn take_whole<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32) -> bool {
         let Some(chunk) = self.chunk(number) else { return false };
-        if !chunk.is_whole_free() {
+        if !chunk.is_whole_free(cpu.platform) {
             return false;
         }
         if !chunk.take_whole() {
             return false;
         }
         // No window: until we return, the chunk is nobody's to put back.
-        self.whole.clear(u64::from(number), || chunk.is_whole_free());
+        self.whole.clear(u64::from(number), || chunk.is_whole_free(cpu.platform));
         true
     }
 
@@ -296,7 +297,7 @@ impl<'a> Arena<'a> {
             self.some.set(bit);
         }
         if change.was_whole_free {
-            self.whole.clear(bit, || chunk.is_whole_free());
+            self.whole.clear(bit, || chunk.is_whole_free(cpu.platform));
         }
         if change.word_filled && chunk.is_ripe() {
             self.merge(cpu, number);

@@ -669,8 +669,8 @@ impl<'a> Chunk<'a> {
     }
 
     /// Whether the chunk is whole and free.
-    pub(crate) fn is_whole_free(&self) -> bool {
-        self.load().is(ChunkState::WholeFree)
+    pub(crate) fn is_whole_free<P: Platform>(&self, platform: &P) -> bool {
+        self.settled(platform).is(ChunkState::WholeFree)
     }
 
     /// Prepares the chunk for hand-over: Broken, with no frame of it in the heap. Nobody else can

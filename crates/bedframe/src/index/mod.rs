@@ -7,6 +7,8 @@ mod chunk;
 #[cfg(not(loom))]
 mod directory;
 mod entry;
+#[cfg(all(test, loom))]
+mod interleavings;
 #[cfg(not(loom))]
 mod raw;
 #[cfg(not(loom))]

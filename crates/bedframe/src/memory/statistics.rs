@@ -56,7 +56,7 @@ impl FreeMemory {
     /// Counts a maximal run of free frames.
     fn add(&mut self, run: FrameRange) {
         self.frames += run.frames();
-        for block in blocks_of(run) {
+        for block in run.blocks() {
             if let Some(order) = Order::covering(block.frames())
                 && let Some(count) = self.blocks.get_mut(usize::from(order.get()))
             {
@@ -64,22 +64,6 @@ impl FreeMemory {
             }
         }
     }
-}
-
-/// The naturally aligned blocks that a run of frames consists of, each as large as can be.
-pub(crate) fn blocks_of(run: FrameRange) -> impl Iterator<Item = FrameRange> {
-    let mut at = run.start().get();
-    let end = run.end().get();
-    core::iter::from_fn(move || {
-        if at >= end {
-            return None;
-        }
-        let by_place = at.trailing_zeros().min(u32::from(Order::MAX.get()));
-        let by_size = (end - at).ilog2();
-        let block = FrameRange::from_len(Mfn::new(at), 1 << by_place.min(by_size))?;
-        at = block.end().get();
-        Some(block)
-    })
 }
 
 /// What a range of frames is for, as the memory map has it.

@@ -29,10 +29,6 @@ impl Layout {
         let last = self.ram.last().map_or(Mfn::ZERO, |(range, _)| range.end());
         last.saturating_add(2048)
     }
-
-    pub fn frames(&self) -> u64 {
-        self.ram.iter().map(|(range, _)| range.frames()).sum()
-    }
 }
 
 /// Frames in a range and in the gap before it.
