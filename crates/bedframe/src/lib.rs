@@ -25,7 +25,9 @@ mod zone;
 pub use addr::{FRAME_SHIFT, FRAME_SIZE, FrameRange, Mfn};
 pub use error::{AllocError, FreeError, FreeRefusal, MapError};
 #[cfg(not(loom))]
-pub use memory::{Contradiction, FreeMemory, Memory, OwnedFrames, RangeKind, StateCounts};
+pub use memory::{
+    Contradiction, FreeMemory, Memory, OwnedFrames, RangeKind, ReferenceError, StateCounts,
+};
 pub use node::NodeId;
 pub use order::Order;
 pub use platform::{CpuId, InterruptMask, Platform};

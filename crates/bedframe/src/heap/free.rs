@@ -53,11 +53,16 @@ impl<'a, P: Platform> Heap<'a, P> {
         let chunk = arena.chunk(piece.chunk)?;
         let word = (piece.span.first / 64) as usize;
         let mask = piece.span.mask(word);
-        if !chunk.load().is(ChunkState::Broken) || chunk.initialised(word) & mask != mask {
+        let entry = chunk.load();
+        if !entry.is(ChunkState::Broken)
+            || entry.is_referenced()
+            || chunk.initialised(word) & mask != mask
+        {
             return None;
         }
         let result = arena.put_in_word(&self.cpu, piece.chunk, word, mask)?;
         Some(result.map_err(|refusal| match refusal {
+            PutRefusal::Referenced(bit) => error(piece.frame(bit), FreeRefusal::Referenced, 0),
             PutRefusal::Free(bit) | PutRefusal::New(bit) | PutRefusal::Known(bit) => {
                 error(piece.frame(bit), FreeRefusal::AlreadyFree, 0)
             }
@@ -79,7 +84,9 @@ impl<'a, P: Platform> Heap<'a, P> {
                 return Err(error(at, FreeRefusal::Hole, 0));
             };
             let free = lowest(|word| look.free_word(word) & piece.span.mask(word));
-            let stop = free.map_or(piece.span.end(), |bit| bit);
+            let referenced = self.first_referenced(&piece);
+            let stop = piece.span.end().min(free.unwrap_or(u32::MAX));
+            let stop = stop.min(referenced.unwrap_or(u32::MAX));
             let mut from = piece.span.first;
             // Frames that were never in the heap: what are they?
             while let Some((first, behind)) = next_new(&look, from, stop) {
@@ -93,6 +100,10 @@ impl<'a, P: Platform> Heap<'a, P> {
                     frame = known.end().get().max(frame + 1);
                 }
                 from = behind;
+            }
+            // No frame that is free has references.
+            if let Some(bit) = referenced.filter(|bit| *bit == stop) {
+                return Err(error(piece.frame(bit), FreeRefusal::Referenced, 0));
             }
             if let Some(bit) = free {
                 return Err(error(piece.frame(bit), FreeRefusal::AlreadyFree, 0));
@@ -137,13 +148,25 @@ impl<'a, P: Platform> Heap<'a, P> {
                 Ok(()) => at = piece.end(),
                 // Another call freed a boot frame between our look and our step: look again.
                 Err((PutRefusal::Known(_), _)) => {}
-                Err((PutRefusal::Free(bit) | PutRefusal::New(bit), put)) => {
+                Err((refusal, put)) => {
+                    let (bit, why) = match refusal {
+                        PutRefusal::Referenced(bit) => (bit, FreeRefusal::Referenced),
+                        PutRefusal::Free(bit) | PutRefusal::New(bit) | PutRefusal::Known(bit) => {
+                            (bit, FreeRefusal::AlreadyFree)
+                        }
+                    };
                     let committed = before + (at - start) + u64::from(put);
-                    return Err(error(piece.frame(bit), FreeRefusal::AlreadyFree, committed));
+                    return Err(error(piece.frame(bit), why, committed));
                 }
             }
         }
         Ok(())
+    }
+
+    /// The first frame of a piece that has references.
+    fn first_referenced(&self, piece: &Piece<'_>) -> Option<u32> {
+        let chunk = self.chunk_of(piece)?;
+        chunk.first_referenced(chunk.settled(self.cpu.platform), piece.span)
     }
 
     /// Makes frames that were just allocated Uninitialised again, for Bedframe's own use: the ledger

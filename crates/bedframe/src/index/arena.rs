@@ -5,6 +5,7 @@
 
 use super::chunk::{Change, Chunk, HintCleared, Planes, PutFailed, PutRefusal};
 use super::entry::{ChunkState, Entry};
+use super::records::Records;
 use super::slot::Cpu;
 use super::span::{Span, WORDS, below};
 use super::summary::Summary;
@@ -16,6 +17,8 @@ use crate::sync::{AtomicU32, Ordering};
 pub(crate) struct Arena<'a> {
     pub(crate) entries: &'a [AtomicU32],
     pub(crate) planes: &'a [Planes],
+    /// Empty where the embedder asked for none.
+    pub(crate) records: &'a [Records],
     /// Chunks that are Broken with some frame free.
     pub(crate) some: Summary<'a>,
     /// Chunks that are WholeFree.
@@ -26,17 +29,22 @@ impl<'a> Arena<'a> {
     pub(crate) const fn over(
         entries: &'a [AtomicU32],
         planes: &'a [Planes],
+        records: &'a [Records],
         some: Summary<'a>,
         whole: Summary<'a>,
     ) -> Self {
-        Self { entries, planes, some, whole }
+        Self { entries, planes, records, some, whole }
     }
 
     /// The chunk with this number; `None` beyond the last.
     #[inline]
     pub(crate) fn chunk(&self, number: u32) -> Option<Chunk<'a>> {
         let number = number as usize;
-        Some(Chunk { entry: self.entries.get(number)?, planes: self.planes.get(number)? })
+        Some(Chunk {
+            entry: self.entries.get(number)?,
+            planes: self.planes.get(number)?,
+            records: self.records.get(number),
+        })
     }
 
     /// The first chunk from `from` up to and without `end` whose state is not that of `entry`.

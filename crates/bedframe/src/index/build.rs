@@ -39,6 +39,8 @@ pub(crate) struct Build<'a, P> {
     pub(crate) old: Option<Directory<'a, P>>,
     /// How many CPUs get a slot of their own.
     pub(crate) cpus: u32,
+    /// Whether there is to be space for records.
+    pub(crate) with_records: bool,
 }
 
 /// How large the tables will be.
@@ -124,7 +126,7 @@ impl<'a, P: Platform> Build<'a, P> {
             if chunks > u64::from(u32::MAX) {
                 return Err(MapError::BadRange { range: self.fresh });
             }
-            let bytes = ArenaDesc::bytes(chunks);
+            let bytes = ArenaDesc::bytes(chunks, self.with_records);
             if bytes < OWN_NODE_BYTES {
                 small_arenas += bytes;
             }
@@ -255,7 +257,7 @@ impl<'a, P: Platform> Build<'a, P> {
         let mut done = old.len();
         while let Some(id) = node {
             let chunks = self.chunks_of(id);
-            let bytes = ArenaDesc::bytes(chunks);
+            let bytes = ArenaDesc::bytes(chunks, self.with_records);
             let address = if bytes < OWN_NODE_BYTES {
                 small += bytes;
                 Ok(small - bytes)
@@ -263,11 +265,13 @@ impl<'a, P: Platform> Build<'a, P> {
                 self.carve(bytes, NodeId(id))
             };
             match (address, arenas.get_mut(done)) {
-                (Ok(address), Some(arena)) => *arena = ArenaDesc::at(address, chunks),
+                (Ok(address), Some(arena)) => {
+                    *arena = ArenaDesc::at(address, chunks, self.with_records)
+                }
                 (Err(error), _) => {
                     let carved = arenas.iter().take(done).skip(old.len());
                     for arena in carved {
-                        let bytes = ArenaDesc::bytes(arena.chunks());
+                        let bytes = ArenaDesc::bytes(arena.chunks(), self.with_records);
                         if bytes >= OWN_NODE_BYTES {
                             self.uncarve(arena.address(), bytes);
                         }
@@ -529,7 +533,7 @@ impl<'a, P: Platform> Build<'a, P> {
         if let (Some(entry), Some(planes)) =
             (entries.get(number as usize), planes.get(number as usize))
         {
-            let chunk = super::chunk::Chunk { entry, planes };
+            let chunk = super::chunk::Chunk { entry, planes, records: None };
             if format {
                 chunk.format();
             }

@@ -15,6 +15,7 @@
 //! Release: who sees a chunk Broken sees the planes that were written before.
 
 use super::entry::{ChunkState, Entry};
+use super::records::{CountRefusal, Records};
 use super::span::{FULL, Span, WORDS, find_aligned};
 use crate::platform::{InterruptMask, Platform};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence_after_rmw};
@@ -40,6 +41,8 @@ const _: () = assert!(size_of::<Planes>() == 192 && align_of::<Planes>() == 64);
 pub(crate) struct Chunk<'a> {
     pub(crate) entry: &'a AtomicU32,
     pub(crate) planes: &'a Planes,
+    /// `None` where the embedder asked for no records.
+    pub(crate) records: Option<&'a Records>,
 }
 
 /// What a successful change means for the hints above the chunk.
@@ -73,6 +76,8 @@ pub(crate) enum PutRefusal {
     New(u32),
     /// This frame has been in the heap, and was said to be new.
     Known(u32),
+    /// This frame has references.
+    Referenced(u32),
 }
 
 /// What came of taking a hint back.
@@ -185,7 +190,7 @@ impl<'a> Chunk<'a> {
     /// WholeFree to WholeUsed, or back; false if the chunk is not in state `from`.
     fn flip(&self, from: ChunkState, to: ChunkState) -> bool {
         let mut old = self.load();
-        while old.is(from) {
+        while old.is(from) && !old.is_referenced() {
             // Acquire and Release pair with one another across the two directions: what the last
             // user of the frames wrote happens before what the next one does.
             match self.entry.compare_exchange(
@@ -422,7 +427,7 @@ impl<'a> Chunk<'a> {
         }
         let held = self.hold(platform);
         let was = held.was;
-        if let Some(refusal) = self.refuse(was.state(), span, new) {
+        if let Some(refusal) = self.refuse(was, span, new) {
             held.release(was);
             return Err(PutFailed { refusal, put: 0, change: Change::NONE });
         }
@@ -457,7 +462,29 @@ impl<'a> Chunk<'a> {
     }
 
     /// What stands against putting `span`, for the holder of Busy.
-    fn refuse(&self, state: ChunkState, span: Span, new: &[u64; WORDS]) -> Option<PutRefusal> {
+    fn refuse(&self, was: Entry, span: Span, new: &[u64; WORDS]) -> Option<PutRefusal> {
+        let refused = self.refuse_state(was.state(), span, new);
+        let before = match refused {
+            Some(PutRefusal::Free(bit) | PutRefusal::New(bit) | PutRefusal::Known(bit)) => bit,
+            _ => span.end(),
+        };
+        // Of several reasons the one of the lowest frame.
+        let checked = Span::new(span.first, before - span.first);
+        self.first_referenced(was, checked).map(PutRefusal::Referenced).or(refused)
+    }
+
+    /// The first frame of `span` that has references.
+    pub(crate) fn first_referenced(&self, entry: Entry, span: Span) -> Option<u32> {
+        if entry.is_referenced() { self.records?.first_in(span) } else { None }
+    }
+
+    /// What the planes have against it.
+    fn refuse_state(
+        &self,
+        state: ChunkState,
+        span: Span,
+        new: &[u64; WORDS],
+    ) -> Option<PutRefusal> {
         for word in span.words() {
             let mask = span.mask(word);
             let new = new.get(word).copied().unwrap_or(0) & mask;
@@ -514,6 +541,80 @@ impl<'a> Chunk<'a> {
     #[inline]
     pub(crate) fn initialised(&self, word: usize) -> u64 {
         self.planes.initialised.get(word).map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
+    /// Takes a reference to frame `bit`, which is in use or, if `given`, boot-allocated: then the
+    /// heap adopts it as in use. `Ok(false)`: it is neither.
+    ///
+    /// Cost: Busy for one word; the first time in a chunk, for its records (2 KiB) or planes.
+    pub(crate) fn reference<P: Platform>(
+        &self,
+        platform: &P,
+        bit: u32,
+        given: bool,
+    ) -> Result<bool, CountRefusal> {
+        let Some(records) = self.records else { return Ok(false) };
+        let held = self.hold(platform);
+        let was = held.was;
+        let frame = Span::new(bit, 1);
+        let mut new = [0; WORDS];
+        for (index, word) in new.iter_mut().enumerate() {
+            *word = if given { frame.mask(index) } else { 0 };
+        }
+        // What could be put back is what can be referred to.
+        if self.refuse_state(was.state(), frame, &new).is_some() {
+            held.release(was);
+            return Ok(false);
+        }
+        if !was.is_recorded() {
+            records.zero();
+        }
+        if let Err(refusal) = records.add(bit) {
+            held.release(was);
+            return Err(refusal);
+        }
+        let mut now = was.with_referenced(true);
+        if was.is(ChunkState::Untouched) {
+            self.write_planes(|word| (0, frame.mask(word)));
+            now = now.with_state(ChunkState::Broken);
+        } else if given && let Some(known) = self.planes.initialised.get((bit / 64) as usize) {
+            known.fetch_or(frame.mask((bit / 64) as usize), Ordering::Relaxed);
+        }
+        held.release(now);
+        Ok(true)
+    }
+
+    /// Gives a reference to frame `bit` back.
+    pub(crate) fn unreference<P: Platform>(
+        &self,
+        platform: &P,
+        bit: u32,
+    ) -> Result<(), CountRefusal> {
+        let records = self.records.ok_or(CountRefusal::None)?;
+        let held = self.hold(platform);
+        let was = held.was;
+        if !was.is_referenced() {
+            held.release(was);
+            return Err(CountRefusal::None);
+        }
+        match records.remove(bit) {
+            Ok(some_left) => {
+                held.release(was.with_referenced(some_left));
+                Ok(())
+            }
+            Err(refusal) => {
+                held.release(was);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// References to frame `bit`.
+    pub(crate) fn references<P: Platform>(&self, platform: &P, bit: u32) -> u32 {
+        match self.records {
+            Some(records) if self.settled(platform).is_referenced() => records.count(bit),
+            _ => 0,
+        }
     }
 
     /// Makes `span`, whose frames are in use, Uninitialised again.

@@ -8,6 +8,7 @@
 use super::arena::Arena;
 use super::chunk::Planes;
 use super::raw::{self, Table};
+use super::records::Records;
 use super::slot::Slot;
 use super::span::{CHUNK_FRAMES, CHUNK_SHIFT};
 use super::summary::{Summary, summary_words};
@@ -133,16 +134,19 @@ pub(crate) struct ArenaDesc {
     pub(crate) entries: Table,
     pub(crate) some: Table,
     pub(crate) whole: Table,
+    /// Empty, or as many as there are chunks.
+    pub(crate) records: Table,
 }
 
 impl ArenaDesc {
     /// The words of `chunks` chunks from `address` on.
-    pub(crate) const fn at(address: u64, chunks: u64) -> Self {
+    pub(crate) const fn at(address: u64, chunks: u64, with_records: bool) -> Self {
         let planes = Table { address, len: chunks };
         let entries = planes.then(size_of::<Planes>(), chunks);
         let some = entries.then(4, summary_words(chunks));
         let whole = some.then(8, some.len);
-        Self { planes, entries, some, whole }
+        let records = whole.then(8, if with_records { chunks } else { 0 });
+        Self { planes, entries, some, whole, records }
     }
 
     pub(crate) const fn chunks(&self) -> u64 {
@@ -154,8 +158,8 @@ impl ArenaDesc {
     }
 
     /// Bytes that an arena of `chunks` chunks takes.
-    pub(crate) const fn bytes(chunks: u64) -> u64 {
-        Self::at(0, chunks).whole.then(8, 0).address
+    pub(crate) const fn bytes(chunks: u64, with_records: bool) -> u64 {
+        Self::at(0, chunks, with_records).records.then(size_of::<Records>(), 0).address
     }
 }
 
@@ -273,9 +277,12 @@ impl<'a, P: Platform> Directory<'a, P> {
         let some: &[AtomicU64] = unsafe { raw::shared(platform, desc.some) };
         // SAFETY: As above.
         let whole: &[AtomicU64] = unsafe { raw::shared(platform, desc.whole) };
+        // SAFETY: As above.
+        let records: &[Records] = unsafe { raw::shared(platform, desc.records) };
         Some(Arena::over(
             entries,
             planes,
+            records,
             Summary::over(some, chunks),
             Summary::over(whole, chunks),
         ))

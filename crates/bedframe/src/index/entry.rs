@@ -23,6 +23,8 @@ pub(crate) enum ChunkState {
 /// | 0-2 | [`ChunkState`] |
 /// | 8-15 | hints: words of the free plane with some frame free |
 /// | 16 | adopted: a CPU allocates here |
+/// | 17 | recorded: the records have been zeroed and mean something |
+/// | 18 | referenced: some frame has references |
 /// | 20-31 | turn: counts the times that Busy ended, so that who reads planes between two looks at the entry knows whether they held still |
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
@@ -33,6 +35,8 @@ impl Entry {
     const HINT_SHIFT: u32 = 8;
     const HINTS: u32 = 0xff << Self::HINT_SHIFT;
     const ADOPTED: u32 = 1 << 16;
+    const RECORDED: u32 = 1 << 17;
+    const REFERENCED: u32 = 1 << 18;
     const TURN: u32 = 1 << 20;
 
     pub(crate) const UNTOUCHED: Entry = Entry(ChunkState::Untouched as u32);
@@ -86,6 +90,23 @@ impl Entry {
 
     pub(crate) const fn with_adopted(self, adopted: bool) -> Entry {
         if adopted { Entry(self.0 | Self::ADOPTED) } else { Entry(self.0 & !Self::ADOPTED) }
+    }
+
+    pub(crate) const fn is_recorded(self) -> bool {
+        self.0 & Self::RECORDED != 0
+    }
+
+    /// Whether some frame has references. Implies that the chunk is recorded.
+    pub(crate) const fn is_referenced(self) -> bool {
+        self.0 & Self::REFERENCED != 0
+    }
+
+    pub(crate) const fn with_referenced(self, referenced: bool) -> Entry {
+        if referenced {
+            Entry(self.0 | Self::RECORDED | Self::REFERENCED)
+        } else {
+            Entry(self.0 & !Self::REFERENCED)
+        }
     }
 
     /// The same, one turn later.

@@ -7,6 +7,7 @@ use loom::thread;
 use super::arena::Arena;
 use super::chunk::{Planes, PutRefusal};
 use super::entry::{ChunkState, Entry};
+use super::records::Records;
 use super::slot::{Cpu, Slot, windows_closed, windows_opened};
 use super::span::{FULL, Span, WORDS};
 use super::summary::Summary;
@@ -37,6 +38,7 @@ unsafe impl Platform for Waiting {
 struct World {
     entries: [AtomicU32; 1],
     planes: [Planes; 1],
+    records: [Records; 0],
     some: [AtomicU64; 1],
     whole: [AtomicU64; 1],
     slots: [Slot; 2],
@@ -60,6 +62,7 @@ impl World {
         Arc::new(World {
             entries: [AtomicU32::new(entry.0)],
             planes: [planes],
+            records: [],
             some: [AtomicU64::new(some)],
             whole: [AtomicU64::new(whole)],
             slots: [Slot::new(), Slot::new()],
@@ -68,7 +71,13 @@ impl World {
 
     fn arena(&self) -> Arena<'_> {
         let summary = |words| Summary::over(words, 1);
-        Arena::over(&self.entries, &self.planes, summary(&self.some), summary(&self.whole))
+        Arena::over(
+            &self.entries,
+            &self.planes,
+            &self.records,
+            summary(&self.some),
+            summary(&self.whole),
+        )
     }
 
     fn cpu(&self, number: u32) -> Cpu<'_, Waiting> {

@@ -11,6 +11,7 @@ mod entry;
 mod interleavings;
 #[cfg(not(loom))]
 mod raw;
+mod records;
 #[cfg(not(loom))]
 mod segments;
 mod slot;
@@ -24,6 +25,7 @@ pub(crate) use chunk::{Chunk, Look, PutRefusal};
 #[cfg(not(loom))]
 pub(crate) use directory::{Bank, Directory, Segment};
 pub(crate) use entry::{ChunkState, Entry};
+pub(crate) use records::{CountRefusal, Records};
 #[cfg(not(loom))]
 pub(crate) use segments::segments;
 pub(crate) use slot::{Cpu, Place, windows_closed, windows_opened};

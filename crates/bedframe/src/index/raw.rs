@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64};
 
 use super::chunk::Planes;
 use super::directory::{ArenaDesc, Bank, Header, Node, Segment};
+use super::records::Records;
 use super::slot::Slot;
 use crate::addr::Mfn;
 use crate::platform::Platform;
@@ -30,6 +31,8 @@ unsafe impl Plain for AtomicU32 {}
 unsafe impl Plain for AtomicU64 {}
 // SAFETY: As above.
 unsafe impl Plain for Planes {}
+// SAFETY: As above.
+unsafe impl Plain for Records {}
 // SAFETY: As above.
 unsafe impl Plain for Slot {}
 // SAFETY: As above.
@@ -77,6 +80,10 @@ fn pointer<T, P: Platform>(platform: &P, address: u64) -> *mut T {
 /// 1. The table lies in memory that is mapped, Bedframe's own, and stays so for `'a`.
 /// 2. For `'a` nothing writes to it but through atomics in `T`.
 pub(crate) unsafe fn shared<'a, T: Plain, P: Platform>(platform: &P, table: Table) -> &'a [T] {
+    // An empty table may begin where metadata ends, and no frame is mapped there.
+    if table.len == 0 {
+        return &[];
+    }
     // SAFETY: 1. `Platform::frame_ptr` answers for mapped frames with addresses that follow one
     // another, so the elements lie at `pointer` in a row; tables begin at multiples of 64, which
     // no `T: Plain` exceeds in alignment. 2. Any bytes are a valid `T`. 3. The caller vouches for
@@ -91,6 +98,9 @@ pub(crate) unsafe fn shared<'a, T: Plain, P: Platform>(platform: &P, table: Tabl
 /// 1. The table lies in memory that is mapped, Bedframe's own, and stays so for `'a`.
 /// 2. For `'a` nobody else refers to it.
 pub(crate) unsafe fn unique<'a, T: Plain, P: Platform>(platform: &P, table: Table) -> &'a mut [T] {
+    if table.len == 0 {
+        return &mut [];
+    }
     // SAFETY: As in `shared`; the caller vouches that this is the only reference.
     unsafe { core::slice::from_raw_parts_mut(pointer(platform, table.address), table.len as usize) }
 }

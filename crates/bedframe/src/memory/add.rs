@@ -123,6 +123,7 @@ impl<P: Platform> Memory<P> {
             fresh,
             old: Some(heap.directory),
             cpus: 0,
+            with_records: self.with_records,
         };
         match build.build() {
             Ok(address) => {

@@ -5,7 +5,7 @@ use core::fmt;
 use super::Memory;
 use crate::addr::{FrameRange, Mfn};
 use crate::heap::{Heap, Piece, Stretch};
-use crate::index::{Arena, Bank, CHUNK_FRAMES, ChunkState, Look, Segment, Span};
+use crate::index::{Arena, Bank, CHUNK_FRAMES, ChunkState, Entry, Look, Records, Segment, Span};
 use crate::ledger::{Attr, Kind};
 use crate::platform::Platform;
 
@@ -65,6 +65,11 @@ pub enum Contradiction {
         /// The chunk's first frame.
         frame: Mfn,
     },
+    /// A frame that is not in use has references, or a chunk's tally of them is wrong.
+    References {
+        /// The frame, or the chunk's first frame.
+        frame: Mfn,
+    },
     /// The states do not add up to the RAM there is.
     Sum {
         /// RAM.
@@ -90,6 +95,7 @@ impl fmt::Display for Contradiction {
             C::Withheld { frame } => ("index and ledger disagree on what is withheld", frame),
             C::Hidden { frame } => ("no hint points to a free frame", frame),
             C::NotMerged { frame } => ("a free chunk is not merged", frame),
+            C::References { frame } => ("references and states disagree", frame),
             C::StalePlane { frame } => ("a whole chunk has bits in its free plane", frame),
         };
         write!(f, "{what}, at frame {frame}")
@@ -252,10 +258,36 @@ impl<P: Platform> Memory<P> {
                 return Err(Contradiction::Hidden { frame: bit(free) });
             }
         }
+        self.validate_records(piece, entry, &look, chunk.records)?;
         if full && !(entry.is_adopted() && self.is_some_cpus_place(heap, bank, piece.chunk)) {
             return Err(Contradiction::NotMerged { frame: start });
         }
         self.validate_withheld(piece, &look, known)
+    }
+
+    /// The tally of a chunk's referenced frames is right, and each of them is in use.
+    fn validate_records(
+        &self,
+        piece: &Piece<'_>,
+        entry: Entry,
+        look: &Look,
+        records: Option<&Records>,
+    ) -> Result<(), Contradiction> {
+        let Some(records) = records.filter(|_| entry.is_referenced()) else { return Ok(()) };
+        let in_use = |bit: u32| {
+            let (word, bit) = ((bit / 64) as usize, bit % 64);
+            (look.initialised_word(word) & !look.free_word(word)) >> bit & 1 != 0
+        };
+        let bits = piece.span.first..piece.span.end();
+        let stray = bits.into_iter().find(|bit| records.count(*bit) > 0 && !in_use(*bit));
+        let (tally, counted) = records.tally();
+        match stray {
+            Some(bit) => Err(Contradiction::References { frame: Mfn::new(piece.frame(bit)) }),
+            None if tally != counted || tally == 0 => {
+                Err(Contradiction::References { frame: Mfn::new(piece.start) })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Whole chunks are not ragged, hints know of those that are free, and they hold nothing that
