@@ -5,7 +5,7 @@ use core::fmt::Write;
 
 use bedframe::{
     Direction, FrameRange, FreeRefusal, MapError, Memory, Mfn, NodeId, Nodes, Order, PageState,
-    Pool, RangeKind, Request, XenHeap, Zone,
+    Pool, RangeKind, ReferenceError, Request, XenHeap, Zone,
 };
 
 use crate::machine::{HIGH, LOW, Machine, spoil};
@@ -15,7 +15,7 @@ static MEMORIES: [Memory<Machine>; 4] = [
     Memory::new(Machine),
     Memory::new(Machine),
     Memory::new(Machine),
-    Memory::new(Machine).hand_out_frame_zero(),
+    Memory::new(Machine).hand_out_frame_zero().with_records(),
 ];
 
 pub fn every_variant() -> Result<(), Wrong> {
@@ -106,6 +106,7 @@ fn life(memory: &Memory<Machine>, variant: XenHeap) -> Result<(), Wrong> {
     check!(unsafe { memory.add_ram(hot, NodeId(opaque(7))) } == Ok(1000));
     look(memory)?;
     owned(memory)?;
+    referred(memory)?;
     churn(memory)?;
     look(memory)?;
 
@@ -153,6 +154,29 @@ fn owned(memory: &Memory<Machine>) -> Result<(), Wrong> {
     check!(memory.statistics().free == before - 11);
     get!(memory.free(upper.into_range()));
     check!(memory.statistics().free == before);
+    Ok(())
+}
+
+fn referred(memory: &Memory<Machine>) -> Result<(), Wrong> {
+    let range = get!(memory.alloc(&Request::frames(opaque(9))));
+    let mut blocks = 0;
+    for block in opaque(range).blocks() {
+        blocks += block.frames();
+    }
+    check!(blocks == 9);
+    let frame = range.start();
+    match memory.reference(frame) {
+        Ok(()) => {
+            check!(memory.references(opaque(frame)) == 1 && memory.free(range).is_err());
+            get!(memory.unreference(frame));
+        }
+        Err(error) => {
+            get!(write!(Sink(0), "{error}"));
+            check!(error == ReferenceError::NoRecords && !error.waiting_can_help());
+        }
+    }
+    check!(memory.unreference(frame).is_err() && memory.reference(opaque(Mfn::MAX)).is_err());
+    get!(memory.free(range));
     Ok(())
 }
 
