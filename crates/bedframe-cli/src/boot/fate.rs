@@ -6,7 +6,6 @@ use super::findings::Findings;
 use super::layout::Edge;
 use super::plan::What;
 use super::world::Taken;
-use crate::frames;
 
 /// A range over edges, and where its frames are now.
 #[derive(Clone, Debug)]
