@@ -5,6 +5,7 @@
 
 mod calls;
 mod line;
+mod mutants;
 mod steps;
 
 use std::process::ExitCode;
@@ -34,10 +35,15 @@ enum Chore {
         #[arg(long)]
         list: bool,
     },
+    /// Seeds mistakes into copies of the library and runs the tests that must catch them.
+    Mutants,
 }
 
 fn main() -> ExitCode {
-    let Chore::Test { only, list } = Args::parse().chore;
+    let (only, list) = match Args::parse().chore {
+        Chore::Test { only, list } => (only, list),
+        Chore::Mutants => (vec!["mutants".to_string()], false),
+    };
     if list {
         for step in STEPS {
             println!("{:14} {}", step.name, step.what);

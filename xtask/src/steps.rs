@@ -37,6 +37,11 @@ pub const STEPS: &[Step] = &[
     Step { name: "no-panic", what: "no_std, and no call can panic", run: no_panic },
     Step { name: "width32", what: "32-bit processors: one runs, Arm builds", run: width32 },
     Step { name: "loom", what: "all interleavings of the concurrent parts", run: loom },
+    Step {
+        name: "mutants",
+        what: "seeded mistakes are caught by the tests named",
+        run: crate::mutants::run,
+    },
     Step { name: "package", what: "every crate builds from its package", run: package },
 ];
 

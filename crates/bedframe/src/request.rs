@@ -30,7 +30,8 @@ impl fmt::Display for Pool {
 /// On which nodes the frames may lie.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Nodes<'a> {
-    /// Anywhere, nearest to the calling CPU's node first.
+    /// Anywhere. The heap takes what is nearest to the calling CPU's node; the boot allocator what
+    /// lies first in the request's [`Direction`].
     #[default]
     Any,
     /// Anywhere, nearest to this node first.

@@ -72,7 +72,7 @@ impl<'a, P: Platform> Heap<'a, P> {
     #[cold]
     fn free_pieces(&self, range: FrameRange, ledger: &impl AskLedger) -> Result<(), FreeError> {
         self.check(range, ledger)?;
-        self.commit(range, 0)
+        self.commit(range, 0, Putting::Whatever)
     }
 
     /// Whether every frame of `range` is in use or, if it was never in the heap, boot-allocated.
@@ -118,9 +118,7 @@ impl<'a, P: Platform> Heap<'a, P> {
         let (mut at, end) = (range.start().get(), range.end().get());
         while at < end {
             let (piece, look) = self.look(at, end)?;
-            if let Some(bit) = lowest(|word| look.initialised_word(word) & piece.span.mask(word)) {
-                let free = look.free_word((bit / 64) as usize) >> (bit % 64) & 1 != 0;
-                let why = if free { FreeRefusal::AlreadyFree } else { FreeRefusal::NotReleasable };
+            if let Some((bit, why)) = known_in(&piece, &look) {
                 return Some((piece.frame(bit), why));
             }
             at = piece.end();
@@ -130,13 +128,23 @@ impl<'a, P: Platform> Heap<'a, P> {
 
     /// Puts the frames of `range`, which have been checked, into the index. `before` frames of the
     /// caller's range have been put already.
-    pub(crate) fn commit(&self, range: FrameRange, before: u64) -> Result<(), FreeError> {
+    pub(crate) fn commit(
+        &self,
+        range: FrameRange,
+        before: u64,
+        putting: Putting,
+    ) -> Result<(), FreeError> {
         let (start, end) = (range.start().get(), range.end().get());
         let mut at = start;
         while at < end {
             let Some((piece, look)) = self.look(at, end) else {
                 return Err(error(at, FreeRefusal::Hole, before + (at - start)));
             };
+            if putting == Putting::New
+                && let Some((bit, why)) = known_in(&piece, &look)
+            {
+                return Err(error(piece.frame(bit), why, before + (at - start)));
+            }
             // What has been in the heap stays so; what has not been was checked by the ledger.
             let new: [u64; WORDS] = core::array::from_fn(|word| {
                 piece.span.mask(word) & !look.initialised_word(word) & !look.free_word(word)
@@ -146,11 +154,11 @@ impl<'a, P: Platform> Heap<'a, P> {
             };
             match arena.put_span(&self.cpu, piece.chunk, piece.span, &new) {
                 Ok(()) => at = piece.end(),
-                // Another call freed a boot frame between our look and our step: look again.
-                Err((PutRefusal::Known(_), _)) => {}
                 Err((refusal, put)) => {
                     let (bit, why) = match refusal {
                         PutRefusal::Referenced(bit) => (bit, FreeRefusal::Referenced),
+                        // Known: freed by another call between our look and our step, whatever
+                        // became of it since.
                         PutRefusal::Free(bit) | PutRefusal::New(bit) | PutRefusal::Known(bit) => {
                             (bit, FreeRefusal::AlreadyFree)
                         }
@@ -196,6 +204,24 @@ impl<'a, P: Platform> Heap<'a, P> {
     fn arena_of(&self, piece: &Piece<'_>) -> Option<Arena<'a>> {
         self.directory.arena(self.bank(piece.segment)?.arena)
     }
+}
+
+/// What a caller of [`Heap::commit`] puts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Putting {
+    /// Frames in use, and boot-allocated ones.
+    Whatever,
+    /// Frames that were never in the heap: one that has come there since it was checked was
+    /// released by another call, and may be somebody's by now.
+    New,
+}
+
+/// The first frame of a piece that has been in the heap, and why it cannot be released.
+fn known_in(piece: &Piece<'_>, look: &Look) -> Option<(u32, FreeRefusal)> {
+    let bit = lowest(|word| look.initialised_word(word) & piece.span.mask(word))?;
+    let free = look.free_word((bit / 64) as usize) >> (bit % 64) & 1 != 0;
+    let why = if free { FreeRefusal::AlreadyFree } else { FreeRefusal::NotReleasable };
+    Some((bit, why))
 }
 
 /// The lowest bit that is set in any of eight words.

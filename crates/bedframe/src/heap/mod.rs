@@ -10,7 +10,7 @@ mod small;
 mod walk;
 mod whole;
 
-pub(crate) use free::{AskLedger, error as free_error};
+pub(crate) use free::{AskLedger, Putting, error as free_error};
 pub(crate) use walk::Stretch;
 
 use crate::addr::{FrameRange, Mfn};

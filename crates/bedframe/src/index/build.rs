@@ -14,7 +14,7 @@ use super::span::{CHUNK_FRAMES, Span};
 use super::summary::set_range;
 use crate::addr::{FRAME_SHIFT, FRAME_SIZE, FrameRange, Mfn};
 use crate::error::MapError;
-use crate::heap::Heap;
+use crate::heap::{Heap, Putting};
 use crate::ledger::{Attr, Kind, Ledger};
 use crate::node::NodeId;
 use crate::platform::Platform;
@@ -217,7 +217,7 @@ impl<'a, P: Platform> Build<'a, P> {
             && !self.fresh.covers(range)
         {
             // They were free a moment ago and nobody knows of them: not refused.
-            let _ = heap.commit(range, 0);
+            let _ = heap.commit(range, 0, Putting::New);
         }
     }
 

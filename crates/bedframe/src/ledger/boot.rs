@@ -29,7 +29,8 @@ impl Ledger {
     /// The free range that the boot allocator hands out for `request`, whose limits are narrowed
     /// to `within`. Nothing is taken yet.
     ///
-    /// A preferred node comes first; then everything, where one range may lie on several nodes.
+    /// Where a node is preferred, nodes come by distance, as in the heap; then everything at once,
+    /// where one range may lie on several nodes. Where none is, direction alone decides.
     pub(crate) fn find_boot<P: Platform>(
         &self,
         platform: &P,
@@ -37,12 +38,48 @@ impl Ledger {
         within: FrameRange,
     ) -> Option<FrameRange> {
         let find = |wanted| self.find_run(platform, request, within, wanted);
-        match request.allowed_nodes() {
-            Nodes::Any => find(Wanted::Every),
-            Nodes::Prefer(node) => find(Wanted::One(node)).or_else(|| find(Wanted::Every)),
-            Nodes::Exact(node) => find(Wanted::One(node)),
-            Nodes::OneOf(nodes) => nodes.iter().find_map(|node| find(Wanted::One(*node))),
+        let from = match request.allowed_nodes() {
+            Nodes::Any => return find(Wanted::Every),
+            Nodes::Prefer(node) => node,
+            Nodes::Exact(node) => return find(Wanted::One(node)),
+            Nodes::OneOf(nodes) => {
+                return nodes.iter().find_map(|node| find(Wanted::One(*node)));
+            }
+        };
+        // Without a table of nodes the next is found by a walk; machines at boot have few.
+        let mut last = None;
+        while let Some(next) = self.next_nearest(platform, within, from, last) {
+            if let Some(found) = find(Wanted::One(NodeId(next.1))) {
+                return Some(found);
+            }
+            last = Some(next);
         }
+        find(Wanted::Every)
+    }
+
+    /// The distance and number of the nearest node with free memory in `within` that comes behind
+    /// `last`.
+    fn next_nearest<P: Platform>(
+        &self,
+        platform: &P,
+        within: FrameRange,
+        from: NodeId,
+        last: Option<(u32, u32)>,
+    ) -> Option<(u32, u32)> {
+        let mut nearest = None;
+        let mut before = None;
+        for (_, attr) in self.boot_free(platform, within) {
+            // Pieces of a node come in a row, mostly: ask for its distance once.
+            if before == Some(attr.node()) {
+                continue;
+            }
+            before = Some(attr.node());
+            let key = (platform.distance(from, attr.node()), attr.node().0);
+            if last.is_none_or(|last| key > last) && nearest.is_none_or(|best| key < best) {
+                nearest = Some(key);
+            }
+        }
+        nearest
     }
 
     fn find_run<P: Platform>(

@@ -23,6 +23,10 @@ use pages::{Link, Pages, Place, STEPS, Step};
 /// new page.
 const SPARES: u32 = 4;
 
+/// Places in each page that only the taking of a spare may use: without them, a page that is full
+/// when there is no spare could not even note the frame that becomes the next one.
+const SLACK: usize = 2;
+
 /// The ledger. All calls happen under one lock, except through `&mut`.
 pub(crate) struct Ledger {
     pages: Pages,
@@ -72,7 +76,7 @@ impl Ledger {
         if range.is_empty() {
             return Ok(());
         }
-        self.set_within_room(platform, range, change)?;
+        self.set_within_room(platform, range, SLACK, change)?;
         // Not before the change, which would take a frame that the caller has just checked; and
         // what was freed just now may be what the next change needs to grow in.
         self.refill(platform, mapped);
@@ -83,10 +87,11 @@ impl Ledger {
         &mut self,
         platform: &P,
         range: FrameRange,
+        slack: usize,
         change: impl Fn(Attr) -> Attr,
     ) -> Result<(), Full> {
         let (start, end) = (range.start().get(), range.end().get());
-        if !self.has_room(platform, start, end) {
+        if !self.has_room(platform, start, end, slack) {
             return Err(Full);
         }
         self.split_at(platform, start);
@@ -125,13 +130,26 @@ impl Ledger {
         self.coalesce(platform, before.unwrap_or(first), range.end().get());
     }
 
-    /// Whether two steps can be inserted at `start` and `end`.
-    fn has_room<P: Platform>(&self, platform: &P, start: u64, end: u64) -> bool {
-        let room = |frame| {
+    /// Whether there is room for the steps that a change of `[start, end)` inserts, so that `slack`
+    /// places are left in each page that gets one.
+    fn has_room<P: Platform>(&self, platform: &P, start: u64, end: u64, slack: usize) -> bool {
+        // The page that a step at `frame` would go into, and whether one is needed.
+        let need = |frame: u64| {
             let (_, place) = self.pages.find(platform, frame);
-            self.pages.page(platform, place.page).room()
+            let step = self.pages.get(platform, place);
+            let is_there = frame >= Mfn::MAX.get() || step.is_some_and(|s| s.start == frame);
+            (place.page, usize::from(!is_there))
         };
-        self.pages.spares() >= 2 || (room(start) >= 2 && room(end) >= 2)
+        let lacks =
+            |page, steps| steps > 0 && self.pages.page(platform, page).room() < steps + slack;
+        let ((first, at_start), (last, at_end)) = (need(start), need(end));
+        // A page that lacks room is split, which takes one spare and makes room for many.
+        let splits = if first == last {
+            u32::from(lacks(first, at_start + at_end))
+        } else {
+            u32::from(lacks(first, at_start)) + u32::from(lacks(last, at_end))
+        };
+        splits <= self.pages.spares()
     }
 
     /// Begins a step at `frame` that says what held there before.
@@ -172,7 +190,7 @@ impl Ledger {
         {
             let Some(frame) = self.find_spare(platform, mapped) else { return };
             let own = |attr: Attr| attr.with_kind(Kind::Metadata);
-            if self.set_within_room(platform, FrameRange::single(frame), own).is_err() {
+            if self.set_within_room(platform, FrameRange::single(frame), 0, own).is_err() {
                 return;
             }
             self.pages.add_spare(platform, frame);

@@ -16,7 +16,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::addr::{FrameRange, Mfn};
 use crate::error::{AllocError, FreeError, FreeRefusal, MapError};
-use crate::heap::{AskLedger, Heap, free_error};
+use crate::heap::{AskLedger, Heap, Putting, free_error};
 use crate::index::{Build, Directory};
 use crate::ledger::{Attr, Kind, Ledger};
 use crate::lock::Lock;
@@ -345,15 +345,17 @@ impl<P: Platform> Memory<P> {
         let Some(heap) = self.heap() else { return Ok(0) };
         self.check_release(&heap, range)?;
         let mut released = 0;
-        self.each_piece(range, |piece, attr| {
+        let result = self.each_piece(range, |piece, attr| {
             if attr.kind() == Kind::Releasable {
-                heap.commit(piece, released)?;
+                heap.commit(piece, released, Putting::New)?;
                 released += piece.frames();
             }
             Ok(())
-        })?;
-        self.boot.lock(&self.platform).released += released;
-        Ok(released)
+        });
+        // What another call stopped half way has come in all the same.
+        let came_in = result.map_or_else(|error| error.committed, |()| released);
+        self.boot.lock(&self.platform).released += came_in;
+        result.map(|()| released)
     }
 
     /// Calls `f` for each piece of `range` that the ledger tells apart, without holding its lock

@@ -1,7 +1,10 @@
 //! What is found and in which order: alignment apart from size, zones, nodes, widths, the very
 //! last frame; and that nothing free is ever hidden.
 
-use bedframe::{AllocError, FrameRange, NodeId, Nodes, Order, Pool, Request, XenHeap, Zone};
+use bedframe::{
+    AllocError, FrameRange, FreeRefusal, NodeId, Nodes, Order, Platform, Pool, Request, XenHeap,
+    Zone,
+};
 use bedframe_hosted::{HostedMemory, HostedPlatform, set_node};
 
 use crate::common::{Heap, Random, World, mfn, order, range};
@@ -196,7 +199,12 @@ fn memory_at_the_very_end_of_the_address_space() {
     world.free(range((1 << 52) - 9, (1 << 52) - 1));
     world.check_all_free();
     assert_eq!(world.memory.alloc(&Request::frames(9).inside(top)), Ok(top));
-    world.free(top);
+    world.free(range((1 << 52) - 9, (1 << 52) - 1));
+    // By address and order, one frame past the end of everything.
+    let last = world.machine.frame_ptr(mfn((1 << 52) - 1));
+    let refused = world.memory.free_xen_heap(last, order(1)).unwrap_err();
+    assert_eq!((refused.why, refused.frame), (FreeRefusal::OutOfRange, mfn((1 << 52) - 1)));
+    assert_eq!(world.memory.free_xen_heap(last, order(0)), Ok(()));
     let beyond = FrameRange::from_len(mfn((1 << 52) - 1), 2);
     assert_eq!(beyond, None, "a range cannot even say so");
     world.check_all_free();

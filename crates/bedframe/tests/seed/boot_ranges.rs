@@ -75,7 +75,8 @@ in_all_variants! {
     fn boot_and_heap_frames_are_freed_in_unions(heap) {
         let world = World::small(heap);
         let boot = [range(740, 1000), range(1100, 1801), range(1810, 2599), range(2601, 4000)];
-        let heap_frames = [range(720, 740), range(1000, 1100), range(1801, 1810), range(2599, 2601)];
+        let heap_frames =
+            [range(720, 740), range(1000, 1100), range(1801, 1810), range(2599, 2601)];
         for part in boot.into_iter().chain(heap_frames) {
             assert_eq!(world.memory.alloc(&Request::exactly(part)), Ok(part));
         }

@@ -92,8 +92,8 @@ in_all_variants! {
                 world.free(part);
             }
             let look = world.check_all_free();
-            let found: Vec<_> =
-                look.free.iter().map(|(run, _)| *run).filter(|run| run.start() >= mfn(720)).collect();
+            let runs = look.free.iter().map(|(run, _)| *run);
+            let found: Vec<_> = runs.filter(|run| run.start() >= mfn(720)).collect();
             let edges: &[u64] = match heap {
                 Heap::Unified => &[720, 1024, 1800, 2048, 2600, 4096, 4400],
                 Heap::Limited => &[720, 1024, 1537, 1800, 2048, 2600, 4096, 4400],

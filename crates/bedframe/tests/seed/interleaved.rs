@@ -63,7 +63,8 @@ in_all_variants! {
                     let freed = account(one, first.map(|()| one.frames()))
                         + account(two, second.map(|()| two.frames()));
                     let look = world.check();
-                    assert_eq!(look.counts.free - before.free, freed, "{one} {first:?}, {two} {second:?}");
+                    let free = look.counts.free - before.free;
+                    assert_eq!(free, freed, "{one} {first:?}, {two} {second:?}");
                     true
                 });
             }
@@ -90,11 +91,49 @@ in_all_variants! {
                 let second = told.recv().unwrap();
                 let freed = account(one, first) + account(two, second);
                 let look = world.check();
-                assert_eq!(look.counts.free - before.free, freed, "{one} {first:?}, {two} {second:?}");
+                let free = look.counts.free - before.free;
+                assert_eq!(free, freed, "{one} {first:?}, {two} {second:?}");
                 assert_eq!(look.counts.released, freed, "{one} {first:?}, {two} {second:?}");
                 true
             });
         }
+    }
+
+    /// What somebody else released and somebody was given meanwhile is theirs: a release takes
+    /// nothing but what was never in the heap.
+    fn a_late_release_takes_nobodys_frames(heap) {
+        every_turn(|turn| {
+            let world = World::small(heap);
+            let late = range(2600, 4300);
+            let theirs = range(3600, 3700);
+            world.take(range(4300, 4390));
+            world.memory.reserve_releasable(late).unwrap();
+            world.start();
+            let (tell, told) = channel();
+            let memory = Arc::clone(&world.memory);
+            let other = move || {
+                // Refused where the first call has been already.
+                let released = memory.release(theirs);
+                if released.is_ok() {
+                    assert_eq!(memory.alloc(&Request::exactly(theirs)), Ok(theirs));
+                }
+                tell.send(released.is_ok()).unwrap();
+            };
+            let (first, reached) = interleave(turn, other, || world.memory.release(late));
+            if reached && told.recv().unwrap() {
+                for frame in theirs.iter() {
+                    let state = world.memory.state(frame);
+                    assert_eq!(state, PageState::InUse, "frame {frame}, turn {turn}: {first:?}");
+                }
+                let lost = first.expect_err("frames were released twice");
+                assert!(theirs.contains(lost.frame), "{lost}");
+                world.free(theirs);
+            } else {
+                assert_eq!(first, Ok(late.frames()), "turn {turn}");
+            }
+            world.check();
+            reached
+        });
     }
 
     /// Hand-over in the middle of every call that begins before it: the caller sees nothing.
@@ -144,8 +183,8 @@ in_all_variants! {
         }
     }
 
-    /// A run over several chunks whose last frames somebody else takes in between: it goes elsewhere
-    /// or is refused, and what it had taken already is free again.
+    /// A run over several chunks of which somebody else takes a part in between: it is refused, and
+    /// what it had taken already is free again.
     fn a_run_that_loses_a_race_gives_back_what_it_took(heap) {
         for (run, theft) in [
             (range(2700, 4000), range(3990, 4000)),
@@ -162,7 +201,10 @@ in_all_variants! {
                 let before = world.memory.statistics();
                 let (tell, told) = channel();
                 let memory = Arc::clone(&world.memory);
-                let other = move || tell.send(memory.alloc(&Request::exactly(theft)).is_ok()).unwrap();
+                let other = move || {
+                    let stolen = memory.alloc(&Request::exactly(theft));
+                    tell.send(stolen.is_ok()).unwrap();
+                };
                 let request = Request::exactly(run);
                 let (found, reached) = interleave(turn, other, || world.memory.alloc(&request));
                 if !reached {

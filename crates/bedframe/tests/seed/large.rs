@@ -32,10 +32,12 @@ in_all_variants! {
         for exponent in [26, 25, 20, 18, 16, 13, 10, 9] {
             let request = Request::order(order(exponent)).on(NodeId(1));
             let most = if exponent < 16 { 40 } else { 1 << 26 >> exponent };
-            let blocks: Vec<_> = (0..most).map_while(|_| world.memory.alloc(&request).ok()).collect();
+            let blocks = (0..most).map_while(|_| world.memory.alloc(&request).ok());
+            let blocks: Vec<_> = blocks.collect();
             assert_eq!(blocks.len(), most, "order {exponent}");
             for block in &blocks {
-                assert_eq!((block.frames(), block.start().get() % block.frames()), (1 << exponent, 0));
+                assert_eq!(block.frames(), 1 << exponent);
+                assert_eq!(block.start().get() % block.frames(), 0);
                 assert!(range(1 << 26, 1 << 27).covers(*block));
             }
             assert_eq!(free().frames, (1 << 26) - ((most as u64) << exponent));

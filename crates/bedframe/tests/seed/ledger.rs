@@ -39,7 +39,8 @@ in_all_variants! {
         if heap == Heap::Unified {
             return; // There, what is freed is mapped, and the ledger grows in it.
         }
-        let world = World::new(heap.with(1024, range(512, 1024)), &[(512, 1024, 0), (2048, 6144, 1)]);
+        let ram = [(512, 1024, 0), (2048, 6144, 1)];
+        let world = World::new(heap.with(1024, range(512, 1024)), &ram);
         let mapped = range(512, 1024);
         assert_eq!(world.memory.alloc(&Request::exactly(mapped)), Ok(mapped));
         let mut taken = Vec::new();

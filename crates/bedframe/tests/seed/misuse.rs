@@ -106,8 +106,8 @@ in_all_variants! {
         }
     }
 
-    /// A double free of every kind: at once, of a part, of what has been merged into a larger block,
-    /// of a whole 2 MiB, of a boot range freed before hand-over.
+    /// A double free of every kind: at once, of a part, of what has been merged into a larger
+    /// block, of a whole 2 MiB, of a boot range freed before hand-over.
     fn double_frees_are_refused(heap) {
         for stage in 0..3 {
             let world = World::small(heap);
@@ -184,7 +184,8 @@ in_all_variants! {
             }
             for frame in metadata.iter() {
                 assert_eq!(world.memory.state(frame), PageState::Metadata);
-                assert_refused(&world, FrameRange::single(frame), frame.get(), FreeRefusal::Metadata);
+                let one = FrameRange::single(frame);
+                assert_refused(&world, one, frame.get(), FreeRefusal::Metadata);
                 seen += 1;
             }
         }

@@ -198,8 +198,8 @@ in_all_variants! {
 
     /// One reserved range over four nodes, released late in one call: each node gets its own.
     fn a_range_over_several_nodes_is_released(heap) {
-        let nodes = (0..4).map(|node: u32| (1000 + u64::from(node) * 101, 1101 + u64::from(node) * 101, node + 1));
-        let mut ram: Vec<_> = nodes.collect();
+        let start = |node: u32| 899 + u64::from(node) * 101;
+        let mut ram: Vec<_> = (1..5).map(|node| (start(node), start(node + 1), node)).collect();
         ram.push((4096, 4400, 0));
         let mut world = World::empty(heap.with(4300, range(1150, 4300)), mfn(4400), false);
         let late = range(1050, 1390);
