@@ -49,8 +49,8 @@ impl<'a, P: Platform> Heap<'a, P> {
         if u64::from(piece.span.count) != range.frames() || !piece.span.is_in_one_word() {
             return None;
         }
-        let arena = self.directory.arena(self.bank(piece.segment)?.arena)?;
-        let chunk = arena.chunk(piece.chunk)?;
+        let arena = self.bank(piece.segment)?.arena;
+        let chunk = self.directory.chunk(arena, piece.chunk)?;
         let word = (piece.span.first / 64) as usize;
         let mask = piece.span.mask(word);
         let entry = chunk.load();
@@ -60,13 +60,17 @@ impl<'a, P: Platform> Heap<'a, P> {
         {
             return None;
         }
-        let result = arena.put_in_word(&self.cpu, piece.chunk, word, mask)?;
-        Some(result.map_err(|refusal| match refusal {
-            PutRefusal::Referenced(bit) => error(piece.frame(bit), FreeRefusal::Referenced, 0),
-            PutRefusal::Free(bit) | PutRefusal::New(bit) | PutRefusal::Known(bit) => {
-                error(piece.frame(bit), FreeRefusal::AlreadyFree, 0)
+        match chunk.put_in_word(self.cpu.platform, word, mask)? {
+            Ok(change) => {
+                if chunk.is_news(change)
+                    && let Some(arena) = self.directory.arena(arena)
+                {
+                    arena.note(&self.cpu, piece.chunk, change);
+                }
+                Some(Ok(()))
             }
-        }))
+            Err(refusal) => Some(Err(refused(&piece, refusal, 0))),
+        }
     }
 
     #[cold]
@@ -155,16 +159,8 @@ impl<'a, P: Platform> Heap<'a, P> {
             match arena.put_span(&self.cpu, piece.chunk, piece.span, &new) {
                 Ok(()) => at = piece.end(),
                 Err((refusal, put)) => {
-                    let (bit, why) = match refusal {
-                        PutRefusal::Referenced(bit) => (bit, FreeRefusal::Referenced),
-                        // Known: freed by another call between our look and our step, whatever
-                        // became of it since.
-                        PutRefusal::Free(bit) | PutRefusal::New(bit) | PutRefusal::Known(bit) => {
-                            (bit, FreeRefusal::AlreadyFree)
-                        }
-                    };
                     let committed = before + (at - start) + u64::from(put);
-                    return Err(error(piece.frame(bit), why, committed));
+                    return Err(refused(&piece, refusal, committed));
                 }
             }
         }
@@ -204,6 +200,19 @@ impl<'a, P: Platform> Heap<'a, P> {
     fn arena_of(&self, piece: &Piece<'_>) -> Option<Arena<'a>> {
         self.directory.arena(self.bank(piece.segment)?.arena)
     }
+}
+
+/// The error for a put that was refused.
+#[cold]
+fn refused(piece: &Piece<'_>, refusal: PutRefusal, committed: u64) -> FreeError {
+    let (bit, why) = match refusal {
+        PutRefusal::Referenced(bit) => (bit, FreeRefusal::Referenced),
+        // Known: freed by another call between our look and our step, whatever became of it since.
+        PutRefusal::Free(bit) | PutRefusal::New(bit) | PutRefusal::Known(bit) => {
+            (bit, FreeRefusal::AlreadyFree)
+        }
+    };
+    error(piece.frame(bit), why, committed)
 }
 
 /// What a caller of [`Heap::commit`] puts.

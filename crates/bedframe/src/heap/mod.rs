@@ -49,8 +49,11 @@ impl<'a, P: Platform> Heap<'a, P> {
     pub(crate) fn new(platform: &'a P, directory: Directory<'a, P>) -> Option<Self> {
         let number = platform.cpu().0;
         let slots = directory.slots();
-        let index = (number as usize).checked_rem(slots.len())?;
-        let slot = slots.get(index)?;
+        let slot = match slots.get(number as usize) {
+            Some(slot) => slot,
+            // More CPUs than were announced share.
+            None => slots.get((number as usize).checked_rem(slots.len())?)?,
+        };
         Some(Self { directory, cpu: Cpu { platform, slot, number } })
     }
 

@@ -27,6 +27,16 @@ impl<P: Platform> Heap<'_, P> {
         {
             return None;
         }
+        if order <= 6
+            && let Some(chunk) = self.directory.chunk(bank.arena, place.chunk)
+            && chunk.load().is(ChunkState::Broken)
+            && let Some((bit, emptied)) = chunk.take_in_word(place.word as usize, order)
+        {
+            if emptied && let Some(arena) = self.directory.arena(bank.arena) {
+                arena.clear_hint(&self.cpu, place.chunk, chunk, place.word);
+            }
+            return self.block(bank, place.chunk, bit, order);
+        }
         let arena = self.directory.arena(bank.arena)?;
         let bit = arena.take_block(&self.cpu, place.chunk, order, place.word)?;
         if bit / 64 != place.word {

@@ -138,7 +138,13 @@ impl<'a> Arena<'a> {
 
     /// Having found word `word` empty, takes its hint back, and the chunk's if it was the last.
     #[cold]
-    fn clear_hint<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32, chunk: Chunk<'_>, word: u32) {
+    pub(crate) fn clear_hint<P: Platform>(
+        &self,
+        cpu: &Cpu<'_, P>,
+        number: u32,
+        chunk: Chunk<'_>,
+        word: u32,
+    ) {
         let _window = cpu.window();
         match chunk.clear_hint(cpu.platform, word as usize) {
             HintCleared::SomeLeft => {}
@@ -250,26 +256,6 @@ impl<'a> Arena<'a> {
         true
     }
 
-    /// Puts `mask` of one word back. `None`: the chunk is not in a state for this, or no longer.
-    #[inline]
-    pub(crate) fn put_in_word<P: Platform>(
-        &self,
-        cpu: &Cpu<'_, P>,
-        number: u32,
-        word: usize,
-        mask: u64,
-    ) -> Option<Result<(), PutRefusal>> {
-        let chunk = self.chunk(number)?;
-        let change = match chunk.put_in_word(cpu.platform, word, mask)? {
-            Ok(change) => change,
-            Err(refusal) => return Some(Err(refusal)),
-        };
-        if change != Change::NONE {
-            self.note(cpu, number, change);
-        }
-        Some(Ok(()))
-    }
-
     /// Puts `span` back; see [`Chunk::put_span`]. `Err` says why, and how many frames were put.
     pub(crate) fn put_span<P: Platform>(
         &self,
@@ -293,7 +279,8 @@ impl<'a> Arena<'a> {
     ///
     /// Frames that are being put need no window: the call that puts them has not returned, so a
     /// search that misses them came before it.
-    fn note<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32, change: Change) {
+    #[cold]
+    pub(crate) fn note<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32, change: Change) {
         let Some(chunk) = self.chunk(number) else { return };
         let bit = u64::from(number);
         // A chunk that moves between the summaries enters the new one before it leaves the old.

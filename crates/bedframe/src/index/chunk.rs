@@ -669,6 +669,14 @@ impl<'a> Chunk<'a> {
         entry.is(ChunkState::Broken) && !entry.is_adopted() && self.is_full()
     }
 
+    /// Whether the hints above the chunk must be told of a change, or the chunk is to be merged.
+    #[inline]
+    pub(crate) fn is_news(&self, change: Change) -> bool {
+        // Most changes are none; and most words that become full do so where a CPU allocates.
+        change != Change::NONE
+            && (change != Change { word_filled: true, ..Change::NONE } || self.is_ripe())
+    }
+
     /// Makes a Broken chunk with every frame free whole. False, with nothing changed, if some
     /// frame is not free.
     ///

@@ -6,7 +6,7 @@
 //! else.
 
 use super::arena::Arena;
-use super::chunk::Planes;
+use super::chunk::{Chunk, Planes};
 use super::raw::{self, Table};
 use super::records::Records;
 use super::slot::Slot;
@@ -262,6 +262,19 @@ impl<'a, P: Platform> Directory<'a, P> {
     pub(crate) fn slots(&self) -> &'a [Slot] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
         unsafe { raw::shared(self.platform, self.header.slots) }
+    }
+
+    /// Chunk `number` of arena `index`: all that a fast path looks at.
+    #[inline]
+    pub(crate) fn chunk(&self, index: u32, number: u32) -> Option<Chunk<'a>> {
+        let (platform, desc) = (self.platform, self.arenas().get(index as usize)?);
+        // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only.
+        let entry: &AtomicU32 = unsafe { raw::element(platform, desc.entries, number) }?;
+        // SAFETY: As above.
+        let planes: &Planes = unsafe { raw::element(platform, desc.planes, number) }?;
+        // SAFETY: As above.
+        let records: Option<&Records> = unsafe { raw::element(platform, desc.records, number) };
+        Some(Chunk { entry, planes, records })
     }
 
     /// The words of arena `index`.

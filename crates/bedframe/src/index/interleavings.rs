@@ -98,9 +98,13 @@ impl World {
         let chunk = arena.chunk(0).unwrap();
         let word = (bit / 64) as usize;
         if chunk.load().is(ChunkState::Broken)
-            && let Some(result) = arena.put_in_word(&cpu, 0, word, 1 << (bit % 64))
+            && let Some(result) = chunk.put_in_word(cpu.platform, word, 1 << (bit % 64))
         {
-            return result;
+            return result.map(|change| {
+                if chunk.is_news(change) {
+                    arena.note(&cpu, 0, change);
+                }
+            });
         }
         loop {
             let look = chunk.look(cpu.platform);

@@ -91,6 +91,26 @@ pub(crate) unsafe fn shared<'a, T: Plain, P: Platform>(platform: &P, table: Tabl
     unsafe { core::slice::from_raw_parts(pointer(platform, table.address), table.len as usize) }
 }
 
+/// Element `index` of `table`; `None` behind its end.
+///
+/// # Safety
+///
+/// As for [`shared`].
+#[inline]
+pub(crate) unsafe fn element<'a, T: Plain, P: Platform>(
+    platform: &P,
+    table: Table,
+    index: u32,
+) -> Option<&'a T> {
+    if u64::from(index) >= table.len {
+        return None;
+    }
+    let address = table.address + u64::from(index) * size_of::<T>() as u64;
+    // SAFETY: As in `shared`; the element lies in the table, at a multiple of its size from a
+    // multiple of 64, and so aligned.
+    Some(unsafe { &*pointer::<T, P>(platform, address) })
+}
+
 /// The elements of `table`, to be written.
 ///
 /// # Safety
