@@ -3,6 +3,7 @@
 //! All lists here are ascending and disjoint.
 
 use bedframe::{FrameRange, Mfn, NodeId};
+use bedframe_firmware::Machine;
 
 /// Frames on one node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,6 +74,29 @@ pub(crate) fn cut(pieces: &[Piece], mut cuts: Vec<Mfn>) -> Vec<Piece> {
         cut_up.push(Piece { range: between(at, range.end()), node });
     }
     cut_up
+}
+
+/// With neighbours on one node made one.
+pub(crate) fn joined(pieces: &[Piece]) -> Vec<Piece> {
+    let mut joined: Vec<Piece> = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        match joined.last_mut() {
+            Some(last) if last.node == piece.node && last.range.end() == piece.range.start() => {
+                last.range = between(last.range.start(), piece.range.end());
+            }
+            _ => joined.push(*piece),
+        }
+    }
+    joined
+}
+
+/// All memory of a machine: RAM, and what a late release adds.
+pub(crate) fn memory(machine: &Machine) -> Vec<Piece> {
+    let ram = machine.ram.iter().map(|ram| Piece { range: ram.range, node: ram.node });
+    let late = machine.late.iter().map(|late| Piece { range: late.range, node: late.node });
+    let mut memory: Vec<Piece> = ram.chain(late).collect();
+    memory.sort_by_key(|piece| piece.range.start());
+    memory
 }
 
 /// Runs of frames in one piece, whatever their nodes.

@@ -5,7 +5,11 @@
 #![deny(unsafe_code)]
 
 mod boot;
+mod chart;
 mod frames;
+mod input;
+mod map;
+mod page;
 mod progress;
 mod rng;
 mod units;
@@ -32,6 +36,8 @@ struct Args {
 enum Command {
     /// From a firmware map to a running heap: boot, hand over, free everything, go on.
     Boot(boot::Args),
+    /// Draws a firmware map; of several maps, a table.
+    Map(map::Args),
 }
 
 /// Why a command did not end well.
@@ -50,6 +56,7 @@ pub fn main() -> ExitCode {
     // A panic is a defect, here or below: the machine refuses access to unmapped frames by one.
     let result = catch_unwind(|| match args.command.unwrap_or(Command::Boot(args.boot)) {
         Command::Boot(args) => boot::run(&args),
+        Command::Map(args) => map::run(&args),
     });
     match result {
         Ok(Ok(())) => ExitCode::SUCCESS,

@@ -18,9 +18,9 @@
 //!   │ (hole)       │   │ 0x400  Releasable │       │                               │
 //!   │ RAM   node 1 │   │ 0x800  Open    n1 │◄╌╌╌╌╌╌│ never in the heap? it asks    │
 //!   └──────────────┘   └───────────────────┘       └───────────────────────────────┘
-//!      add_ram             ▲ boot allocator              ▲ Xen heap, domain heap
-//!      reserve …           │                             │
-//!                       ───┴── alloc(&request), free(range): one caller ──┴───
+//!      add_ram           ▲ boot allocator              ▲ Xen heap, domain heap
+//!      reserve           │ before                      │ after, early frames too
+//!                     ───┴───── alloc(&request) ───────┴────── free(range) ───────
 //! ```
 //!
 //! # Words

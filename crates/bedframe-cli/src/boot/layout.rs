@@ -61,9 +61,7 @@ impl Layout {
     pub(crate) fn new(machine: &Machine, variant: Variant) -> Self {
         let piece = |range, node| Piece { range, node };
         let now: Vec<Piece> = machine.ram.iter().map(|ram| piece(ram.range, ram.node)).collect();
-        let mut ram = now.clone();
-        ram.extend(machine.late.iter().map(|late| piece(late.range, late.node)));
-        ram.sort_by_key(|piece| piece.range.start());
+        let ram = frames::memory(machine);
         let mut taken: Vec<_> = machine.reserved.iter().map(|r| r.range).collect();
         taken.extend(machine.bad.iter().copied());
         taken.push(FrameRange::single(Mfn::ZERO));
@@ -79,23 +77,8 @@ impl Layout {
     pub(crate) fn segments(&self) -> Vec<Piece> {
         let mapped = self.xen_heap.mapped();
         let cuts = frames::zone_starts().chain([mapped.start(), mapped.end()]).collect();
-        frames::cut(&self.join_ram(), cuts)
-    }
-
-    /// All memory, with neighbours on one node made one: a late range may continue RAM.
-    fn join_ram(&self) -> Vec<Piece> {
-        let mut joined: Vec<Piece> = Vec::with_capacity(self.ram.len());
-        for piece in &self.ram {
-            match joined.last_mut() {
-                Some(last)
-                    if last.node == piece.node && last.range.end() == piece.range.start() =>
-                {
-                    last.range = between(last.range.start(), piece.range.end());
-                }
-                _ => joined.push(*piece),
-            }
-        }
-        joined
+        // A late range may continue RAM.
+        frames::cut(&frames::joined(&self.ram), cuts)
     }
 }
 

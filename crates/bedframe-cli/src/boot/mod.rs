@@ -18,6 +18,7 @@ mod live;
 mod misuse;
 mod outcome;
 mod plan;
+mod quick;
 mod story;
 mod workload;
 mod world;
@@ -26,10 +27,11 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use bedframe_firmware::{DEFAULT, Machine, bundled, parse_text, read_file};
 use clap::ValueEnum;
 
 use crate::Trouble;
+use crate::input;
+pub(crate) use quick::{Quick, quick};
 
 /// What `bedframe boot` takes.
 #[derive(clap::Args, Clone, Debug)]
@@ -77,7 +79,7 @@ impl Variant {
 /// output; [`Trouble::Contradiction`] with the first of the contradictions found.
 pub(crate) fn run(args: &Args) -> Result<(), Trouble> {
     let since = Instant::now();
-    let machine = read(args)?;
+    let machine = input::read(args.file.as_deref())?;
     let outcome = drive::drive(&machine, args, since)?;
     let mut stdout = anstream::stdout().lock();
     let text = if args.json { json::write(&outcome) } else { story::write(&outcome) };
@@ -87,12 +89,4 @@ pub(crate) fn run(args: &Args) -> Result<(), Trouble> {
         None => Ok(()),
         Some(first) => Err(Trouble::Contradiction(first.to_string())),
     }
-}
-
-fn read(args: &Args) -> Result<Machine, Trouble> {
-    let machine = match &args.file {
-        Some(file) => read_file(file),
-        None => parse_text(DEFAULT, bundled(DEFAULT).unwrap_or_default()),
-    };
-    machine.map_err(|error| Trouble::Input(error.to_string()))
 }

@@ -3,15 +3,17 @@
 //! First the tables are sized and metadata is carved for them, then they are written. Nothing is
 //! assumed about what the memory holds. Per frame nothing is written at all, but for chunks that
 //! are free in part.
-#![allow(unsafe_code)]
 
-use super::directory::{ArenaDesc, Bank, Directory, Header, Node, Pools, Segment};
-use super::entry::Entry;
+mod entries;
+mod tables;
+
+use tables::{order_banks, write_windows};
+
+use super::directory::{ArenaDesc, Bank, Directory, Header, Node, Segment};
 use super::raw::{self, Plain, Table, align};
 use super::segments::{Found, segments};
 use super::slot::Slot;
-use super::span::{CHUNK_FRAMES, Span};
-use super::summary::set_range;
+use super::span::CHUNK_FRAMES;
 use crate::addr::{FRAME_SHIFT, FRAME_SIZE, FrameRange, Mfn};
 use crate::error::MapError;
 use crate::heap::{Heap, Putting};
@@ -238,6 +240,7 @@ impl<'a, P: Platform> Build<'a, P> {
     }
 
     /// A table of the new directory.
+    #[allow(unsafe_code)]
     fn table<T: Plain>(&self, table: Table) -> &'a mut [T] {
         // SAFETY: 1. The table was laid out in memory that `carve` took: mapped, Bedframe's own.
         // 2. Nobody knows of the directory yet, and this file makes one reference to a table at a
@@ -310,287 +313,12 @@ impl<'a, P: Platform> Build<'a, P> {
             *to = Header { banks, ..header };
         }
     }
-
-    /// All segments, by address. Banks and chunks come later.
-    fn write_segments(&self, segments: &mut [Segment]) {
-        const NOWHERE: u32 = u32::MAX;
-        let mut old = self.old_segments().iter().peekable();
-        let mut found = self.found().peekable();
-        for segment in segments {
-            let fresh_first = match (old.peek(), found.peek()) {
-                (Some(old), Some(found)) => found.frames.start().get() < old.start,
-                (None, Some(_)) => true,
-                _ => false,
-            };
-            if fresh_first {
-                if let Some(found) = found.next() {
-                    *segment = Segment {
-                        start: found.frames.start().get(),
-                        end: found.frames.end().get(),
-                        bank: NOWHERE,
-                        first_chunk: NOWHERE,
-                    };
-                }
-            } else if let Some(old) = old.next() {
-                *segment = *old;
-            }
-        }
-    }
-
-    /// All nodes, by number.
-    fn write_nodes(&self, nodes: &mut [Node]) {
-        let old_above = |last: Option<u32>| {
-            let ids = self.old_nodes().iter().map(|node| node.id);
-            ids.filter(|id| last.is_none_or(|l| *id > l)).min()
-        };
-        let mut last = None;
-        for node in nodes {
-            let next = match (old_above(last), self.next_node(last)) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
-            *node = Node { id: next.unwrap_or(u32::MAX), first_bank: 0, banks: 0 };
-            last = next;
-        }
-    }
-
-    /// The banks: the old ones, renumbered nowhere, then those of the fresh segments. Numbers the
-    /// fresh chunks, bank by bank, and lists each bank's segments. Returns how many banks there
-    /// are.
-    fn write_banks(
-        &self,
-        segments: &mut [Segment],
-        nodes: &[Node],
-        banks: &mut [Bank],
-        by_chunk: &mut [u32],
-    ) -> usize {
-        let mut count = 0;
-        for (bank, old) in banks.iter_mut().zip(self.old_banks()) {
-            *bank = *old;
-            bank.node = self.node_of_old_bank(old, nodes);
-            count += 1;
-        }
-        let mut arena = self.old_arenas().len() as u32;
-        let mut node = self.next_node(None);
-        while let Some(id) = node {
-            let index = nodes.iter().position(|node| node.id == id).unwrap_or(0) as u32;
-            let mut next_chunk = 0;
-            for found in self.found().filter(|found| found.node.0 == id) {
-                let (zone, pools) = (u32::from(found.zone.get()), found.pools.0);
-                let same =
-                    |bank: &Bank| bank.arena == arena && bank.zone == zone && bank.pools == pools;
-                if banks.iter().take(count).any(same) {
-                    continue;
-                }
-                let mut bank = Bank {
-                    start: found.frames.start().get(),
-                    end: found.frames.end().get(),
-                    arena,
-                    node: index,
-                    zone,
-                    pools,
-                    first_chunk: next_chunk,
-                    end_chunk: next_chunk,
-                    first_segment: 0,
-                    segments: 0,
-                };
-                let mine = |other: &Found| {
-                    other.node == found.node
-                        && other.zone == found.zone
-                        && other.pools == found.pools
-                };
-                for frames in self.found().filter(mine).map(|found| found.frames) {
-                    let start = frames.start().get();
-                    let at = segments.partition_point(|segment| segment.start < start);
-                    if let Some(segment) = segments.get_mut(at) {
-                        segment.bank = count as u32;
-                        segment.first_chunk = next_chunk;
-                    }
-                    next_chunk += chunks(frames) as u32;
-                    bank.end = frames.end().get();
-                    bank.segments += 1;
-                }
-                bank.end_chunk = next_chunk;
-                if let Some(to) = banks.get_mut(count) {
-                    *to = bank;
-                    count += 1;
-                }
-            }
-            arena += 1;
-            node = self.next_node(Some(id));
-        }
-        let mut listed = 0;
-        for (number, bank) in banks.iter_mut().take(count).enumerate() {
-            bank.first_segment = listed as u32;
-            let mine = segments.iter().enumerate().filter(|(_, s)| s.bank == number as u32);
-            for (index, _) in mine {
-                if let Some(to) = by_chunk.get_mut(listed) {
-                    *to = index as u32;
-                }
-                listed += 1;
-            }
-        }
-        count
-    }
-
-    /// Where an old bank's node is now: a new node may have come before it.
-    fn node_of_old_bank(&self, bank: &Bank, nodes: &[Node]) -> u32 {
-        let id = self.old_nodes().get(bank.node as usize).map(|node| node.id);
-        nodes.iter().position(|node| Some(node.id) == id).unwrap_or(0) as u32
-    }
-
-    /// For each node all nodes, by distance and then by number.
-    fn order_nodes(&self, nodes: &[Node], fallback: &mut [u32]) {
-        if nodes.is_empty() {
-            return;
-        }
-        for (from, row) in nodes.iter().zip(fallback.chunks_exact_mut(nodes.len())) {
-            let distance = |index: u32| {
-                let to = nodes.get(index as usize).map_or(0, |node| node.id);
-                self.platform.distance(NodeId(from.id), NodeId(to))
-            };
-            for index in 0..nodes.len() {
-                // Insertion: nodes are few, and come nearly in order.
-                let mut place = index;
-                let own = distance(index as u32);
-                while place > 0 {
-                    let Some(before) = row.get(place - 1).copied() else { break };
-                    if distance(before) <= own {
-                        break;
-                    }
-                    if let Some(to) = row.get_mut(place) {
-                        *to = before;
-                    }
-                    place -= 1;
-                }
-                if let Some(to) = row.get_mut(place) {
-                    *to = index as u32;
-                }
-            }
-        }
-    }
-
-    /// The entries, summaries and, where a chunk is free in part, planes of every fresh arena.
-    fn write_arenas(&self, arenas: &[ArenaDesc], segments: &[Segment], banks: &[Bank]) {
-        for (number, arena) in arenas.iter().enumerate().skip(self.old_arenas().len()) {
-            self.table::<u64>(arena.some).fill(0);
-            self.table::<u64>(arena.whole).fill(0);
-            let fresh = segments.iter().filter(|segment| {
-                banks.get(segment.bank as usize).is_some_and(|b| b.arena == number as u32)
-            });
-            for segment in fresh {
-                self.write_segment(arena, segment);
-            }
-        }
-    }
-
-    fn write_segment(&self, arena: &ArenaDesc, segment: &Segment) {
-        let last = segment.first_chunk as u64 + segment.chunks();
-        // Chunks below `next` are written; of these, the last may be open to more free frames.
-        let mut next = segment.first_chunk as usize;
-        let mut open = usize::MAX;
-        let fill = |from: usize, to: usize, value: Entry| {
-            if let Some(part) = self.table::<u32>(arena.entries).get_mut(from..to) {
-                part.fill(value.0);
-            }
-        };
-        for (frames, _) in self.ledger.boot_free(self.platform, segment.frames()) {
-            let mut at = frames.start().get();
-            let end = frames.end().get();
-            while at < end {
-                let (chunk, bit) = segment.chunk_of(at);
-                let chunk = chunk as usize;
-                if chunk > next {
-                    fill(next, chunk, Entry::UNTOUCHED);
-                }
-                let left = end - at;
-                if bit == 0 && left >= CHUNK_FRAMES {
-                    let count = (left / CHUNK_FRAMES) as usize;
-                    fill(chunk, chunk + count, Entry::WHOLE_FREE);
-                    let whole = self.table::<u64>(arena.whole);
-                    set_range(whole, arena.chunks(), chunk as u64, (chunk + count) as u64);
-                    next = chunk + count;
-                    at += count as u64 * CHUNK_FRAMES;
-                    continue;
-                }
-                let count = left.min(CHUNK_FRAMES - u64::from(bit));
-                self.seed(arena, chunk as u32, Span::new(bit, count as u32), open != chunk);
-                open = chunk;
-                next = chunk + 1;
-                at += count;
-            }
-        }
-        fill(next, last as usize, Entry::UNTOUCHED);
-    }
-
-    /// Makes `span` of a chunk free.
-    fn seed(&self, arena: &ArenaDesc, number: u32, span: Span, format: bool) {
-        let some = self.table::<u64>(arena.some);
-        set_range(some, arena.chunks(), u64::from(number), u64::from(number) + 1);
-        let planes = self.table::<super::chunk::Planes>(arena.planes);
-        // The entry too through an atomic, as whoever reads it later will.
-        let entries = self.table::<crate::sync::AtomicU32>(arena.entries);
-        if let (Some(entry), Some(planes)) =
-            (entries.get(number as usize), planes.get(number as usize))
-        {
-            let chunk = super::chunk::Chunk { entry, planes, records: None };
-            if format {
-                chunk.format();
-            }
-            chunk.seed(span);
-        }
-    }
 }
 
 /// Chunks of a segment with these frames.
 fn chunks(frames: FrameRange) -> u64 {
     let (start, end) = (frames.start().get(), frames.end().get());
     (end - (start & !(CHUNK_FRAMES - 1))).div_ceil(CHUNK_FRAMES)
-}
-
-/// Each node's banks, from the highest zone to the lowest, and within a zone those that only the
-/// domain heap can use first: low memory and mapped memory are kept for those who need them.
-fn order_banks(banks: &[Bank], nodes: &mut [Node], order: &mut [u32]) {
-    let key = |bank: &Bank| (bank.start, u32::from(bank.pools == Pools::DOMAIN.0));
-    let mut listed = 0;
-    for (number, node) in nodes.iter_mut().enumerate() {
-        node.first_bank = listed as u32;
-        node.banks = 0;
-        for (index, bank) in banks.iter().enumerate() {
-            if bank.node != number as u32 {
-                continue;
-            }
-            let mut place = listed;
-            while place > node.first_bank as usize {
-                let Some(before) = order.get(place - 1).copied() else { break };
-                let before_key = banks.get(before as usize).map_or((0, 0), key);
-                if before_key >= key(bank) {
-                    break;
-                }
-                if let Some(to) = order.get_mut(place) {
-                    *to = before;
-                }
-                place -= 1;
-            }
-            if let Some(to) = order.get_mut(place) {
-                *to = index as u32;
-            }
-            listed += 1;
-            node.banks += 1;
-        }
-    }
-}
-
-/// For each window, the first segment that ends behind its start.
-fn write_windows(segments: &[Segment], shift: u32, windows: &mut [u32]) {
-    let mut index = 0;
-    for (number, window) in windows.iter_mut().enumerate() {
-        let start = (number as u64) << shift;
-        while segments.get(index).is_some_and(|segment| segment.end <= start) {
-            index += 1;
-        }
-        *window = index as u32;
-    }
 }
 
 const _: () = assert!(FRAME_SHIFT == 12 && CHUNK_FRAMES * FRAME_SIZE == 2 << 20);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bedframe::Mfn;
 
-use super::page::{Page, faint, shorten, strong};
+use crate::page::{Page, faint, shorten, strong};
 use crate::boot::fate::Fate;
 use crate::boot::outcome::Outcome;
 use crate::boot::plan::What;

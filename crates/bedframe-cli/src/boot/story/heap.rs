@@ -2,7 +2,7 @@
 
 use bedframe::Zone;
 
-use super::page::{Page, faint};
+use crate::page::{Page, faint};
 use crate::boot::census::Free;
 use crate::boot::outcome::Outcome;
 use crate::units::{count, round_size, size};

@@ -1,45 +1,19 @@
 //! The machine and its map, in one screen.
 
-use bedframe::{FrameRange, NodeId, Zone};
+use bedframe::FrameRange;
 
-use super::page::{Page, faint, strong};
 use crate::boot::outcome::Outcome;
-use crate::units::{address, round_size, size, some, span};
+use crate::chart;
+use crate::page::{Page, shorten};
+use crate::units::{address, size, span};
 
-/// Columns of the picture: more than 32 zones make it a little wider.
-const PICTURE: usize = 66;
 /// Rows of nodes, and of ranges.
 const NODES: usize = 20;
 const RANGES: usize = 10;
 
 pub(super) fn machine(page: &mut Page, outcome: &Outcome<'_>) {
     let machine = outcome.machine;
-    page.line(&format!("{}  {}", strong("bedframe boot"), strong(&machine.name)));
-    let nodes = machine.nodes().len() as u64;
-    page.words(&format!(
-        "{} of RAM in {} on {}, as the {} list has it; the highest byte is {}",
-        size(machine.ram_frames()),
-        some(machine.ram.len() as u64, "range"),
-        some(nodes, "node"),
-        machine.source,
-        machine.ram.last().map_or("none".into(), |ram| {
-            let last = (u128::from(ram.range.end().get()) << bedframe::FRAME_SHIFT) - 1;
-            format!("{last:#x}")
-        }),
-    ));
-    let mut apart = Vec::new();
-    if machine.reserved_frames() > 0 {
-        apart.push(format!("{} reserved", size(machine.reserved_frames())));
-    }
-    if machine.late_frames() > 0 {
-        apart.push(format!("{} to be released late", size(machine.late_frames())));
-    }
-    if !machine.placements.is_empty() {
-        apart.push(some(machine.placements.len() as u64, "reservation") + " to find a place for");
-    }
-    if !apart.is_empty() {
-        page.words(&apart.join(", "));
-    }
+    chart::summary(page, "bedframe boot", machine);
     page.words(&xen_heap(outcome));
     for warning in &machine.warnings {
         page.verdict(false, &format!("warning: {warning}"));
@@ -62,65 +36,10 @@ fn xen_heap(outcome: &Outcome<'_>) -> String {
     format!("Xen heap: {heap}; seed {}", outcome.seed)
 }
 
-/// Nodes against zones: a zone is a power of two of addresses, so the axis is a logarithm.
+/// By zone and node, and range by range.
 pub(super) fn picture(page: &mut Page, outcome: &Outcome<'_>) {
-    let machine = outcome.machine;
-    let zones = machine.ram.iter().map(|ram| {
-        let last = ram.range.end().get() - 1;
-        (Zone::of(ram.range.start()).get(), Zone::of(bedframe::Mfn::new(last)).get())
-    });
-    let first = zones.clone().map(|(first, _)| first).min().unwrap_or(0);
-    let last = zones.map(|(_, last)| last).max().unwrap_or(0);
-    let count = usize::from(last - first) + 1;
-    let width = (PICTURE / count).clamp(2, 8);
-    page.heading("map", "how much of each zone is RAM of which node: ░ a little, ▓ most, █ all");
-    page.row(&faint(&format!("{:8}{}", "", axis(first, count, width))));
-    let mut rows = Vec::new();
-    for node in machine.nodes() {
-        let mut bar = String::new();
-        for zone in first..=last {
-            bar.extend(std::iter::repeat_n(shade(outcome, node, zone), width));
-        }
-        let ranges = machine.ram.iter().filter(|ram| ram.node == node).count() as u64;
-        rows.push(format!(
-            "node {:<3}{bar} {:>10}  {}",
-            node.0,
-            size(machine.ram_frames_on(node)),
-            faint(&ranges.to_string()),
-        ));
-    }
-    page.some_rows(&rows, NODES);
+    chart::picture(page, outcome.machine, NODES);
     ranges(page, outcome);
-}
-
-/// The first addresses of zones, as far apart as they can be read.
-fn axis(first: u8, count: usize, width: usize) -> String {
-    let mut axis = String::new();
-    for index in 0..count {
-        let at = index * width;
-        let zone = Zone::new(first + index as u8).unwrap_or(Zone::MIN);
-        let label = round_size(zone.frames().start().get());
-        if axis.chars().count() <= at {
-            axis.extend(std::iter::repeat_n(' ', at - axis.chars().count()));
-            axis.push_str(&label);
-            axis.push(' ');
-        }
-    }
-    axis
-}
-
-fn shade(outcome: &Outcome<'_>, node: NodeId, zone: u8) -> char {
-    let all = Zone::new(zone).map_or(FrameRange::EMPTY, Zone::frames);
-    let ours = outcome.machine.ram.iter().filter(|ram| ram.node == node);
-    let frames: u64 = ours.map(|ram| ram.range.intersect(all).frames()).sum();
-    let eighths = frames.saturating_mul(8) / all.frames().max(1);
-    match eighths {
-        _ if frames == 0 => '\u{b7}',
-        _ if frames == all.frames() => '\u{2588}',
-        0..2 => '\u{2591}',
-        2..5 => '\u{2592}',
-        _ => '\u{2593}',
-    }
 }
 
 /// Every range of memory there is: RAM, late, reserved.
@@ -140,7 +59,7 @@ fn ranges(page: &mut Page, outcome: &Outcome<'_>) {
     let rows: Vec<String> = all
         .iter()
         .map(|(range, what)| {
-            let what = super::page::shorten(what, 40);
+            let what = shorten(what, 40);
             format!("{:>34} {:>10}  {what}", span(*range), size(range.frames()))
         })
         .collect();

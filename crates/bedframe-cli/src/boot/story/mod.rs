@@ -3,11 +3,10 @@
 mod boot;
 mod heap;
 mod map;
-mod page;
 
 use super::outcome::Outcome;
 use crate::units::{bytes, count, some, time};
-use page::{Page, faint, strong};
+use crate::page::{Page, faint, strong};
 
 /// Columns of the bars behind the steps.
 const BAR: usize = 34;

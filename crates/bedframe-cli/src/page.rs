@@ -3,7 +3,7 @@
 use anstyle::{AnsiColor, Style};
 
 /// Columns that a line may take.
-pub(super) const WIDTH: usize = 92;
+pub(crate) const WIDTH: usize = 92;
 
 const HEADING: Style = AnsiColor::Cyan.on_default().bold();
 const FAINT: Style = Style::new().dimmed();
@@ -16,46 +16,46 @@ fn paint(style: Style, text: &str) -> String {
 }
 
 /// What a table's heading and other things of less weight look like.
-pub(super) fn faint(text: &str) -> String {
+pub(crate) fn faint(text: &str) -> String {
     paint(FAINT, text)
 }
 
 /// What must not be overlooked.
-pub(super) fn strong(text: &str) -> String {
+pub(crate) fn strong(text: &str) -> String {
     paint(STRONG, text)
 }
 
 /// Text that grows line by line.
 #[derive(Default)]
-pub(super) struct Page {
+pub(crate) struct Page {
     text: String,
 }
 
 impl Page {
-    pub(super) fn into_text(self) -> String {
+    pub(crate) fn into_text(self) -> String {
         self.text
     }
 
     /// A line as it is.
-    pub(super) fn line(&mut self, line: &str) {
+    pub(crate) fn line(&mut self, line: &str) {
         self.text.push_str(line.trim_end());
         self.text.push('\n');
     }
 
     /// A line of a section.
-    pub(super) fn row(&mut self, row: &str) {
+    pub(crate) fn row(&mut self, row: &str) {
         self.line(&format!("  {row}"));
     }
 
     /// Words that may take several lines.
-    pub(super) fn words(&mut self, words: &str) {
+    pub(crate) fn words(&mut self, words: &str) {
         for line in wrap(words, WIDTH - 2) {
             self.row(&line);
         }
     }
 
     /// A heading, with a remark behind it.
-    pub(super) fn heading(&mut self, heading: &str, remark: &str) {
+    pub(crate) fn heading(&mut self, heading: &str, remark: &str) {
         let room = WIDTH.saturating_sub(heading.chars().count() + 2);
         let mut remark = wrap(remark, room).into_iter();
         let first = remark.next().unwrap_or_default();
@@ -67,7 +67,7 @@ impl Page {
     }
 
     /// Something that was looked at, and what was found.
-    pub(super) fn verdict(&mut self, good: bool, words: &str) {
+    pub(crate) fn verdict(&mut self, good: bool, words: &str) {
         let mark = if good { paint(GOOD, "\u{2713}") } else { paint(BAD, "\u{2717}") };
         let mut lines = wrap(words, WIDTH - 4).into_iter();
         self.row(&format!("{mark} {}", lines.next().unwrap_or_default()));
@@ -77,7 +77,7 @@ impl Page {
     }
 
     /// Rows, at most `most` of them: then the first of them and the last two.
-    pub(super) fn some_rows(&mut self, rows: &[String], most: usize) {
+    pub(crate) fn some_rows(&mut self, rows: &[String], most: usize) {
         if rows.len() <= most {
             rows.iter().for_each(|row| self.row(row));
             return;
@@ -89,7 +89,7 @@ impl Page {
     }
 
     /// "... and 12 more".
-    pub(super) fn and_more(&mut self, left_out: usize) {
+    pub(crate) fn and_more(&mut self, left_out: usize) {
         if left_out > 0 {
             self.row(&faint(&format!("\u{2026} and {left_out} more")));
         }
@@ -112,7 +112,7 @@ fn wrap(words: &str, width: usize) -> Vec<String> {
 }
 
 /// At most `width` characters of `text`.
-pub(super) fn shorten(text: &str, width: usize) -> String {
+pub(crate) fn shorten(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.into();
     }

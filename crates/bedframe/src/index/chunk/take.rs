@@ -1,0 +1,101 @@
+//! Taking frames of a chunk.
+
+use super::Change;
+use super::Chunk;
+use crate::index::entry::{ChunkState, Entry};
+use crate::index::span::{FULL, Span, below, find_aligned};
+use crate::platform::Platform;
+use crate::sync::Ordering;
+
+impl Chunk<'_> {
+    /// WholeFree to WholeUsed, or back; false if the chunk is not in state `from`.
+    pub(super) fn flip(&self, from: ChunkState, to: ChunkState) -> bool {
+        let mut old = self.load();
+        while old.is(from) && !old.is_referenced() {
+            // Acquire and Release pair with one another across the two directions: what the last
+            // user of the frames wrote happens before what the next one does.
+            match self.entry.compare_exchange(
+                old.0,
+                old.with_state(to).with_hints(0).0,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return true,
+                Err(now) => old = Entry(now),
+            }
+        }
+        false
+    }
+
+    /// Takes all 512 frames at once.
+    ///
+    /// Cost: one compare-exchange.
+    pub(crate) fn take_whole(&self) -> bool {
+        self.flip(ChunkState::WholeFree, ChunkState::WholeUsed)
+    }
+
+    /// Takes a naturally aligned block of `2^order` frames, order 0 to 6, out of word `word`, if
+    /// the chunk is Broken and has one there. Returns the first frame's bit, and whether the word
+    /// was left empty.
+    ///
+    /// Cost: one compare-exchange on the word.
+    #[inline]
+    pub(crate) fn take_in_word(&self, word: usize, order: u32) -> Option<(u32, bool)> {
+        let free = self.planes.free.get(word)?;
+        let mut old = free.load(Ordering::Relaxed);
+        loop {
+            let bit = find_aligned(old, order)?;
+            let new = old & !(below(1 << order) << bit);
+            // `old` is not zero. Acquire pairs with the Release of the frees.
+            match free.compare_exchange_weak(old, new, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Some((word as u32 * 64 + bit, new == 0)),
+                Err(now) => old = now,
+            }
+        }
+    }
+
+    /// Takes exactly the frames of `span`, or nothing. The chunk must have been seen Broken.
+    /// `Err` says how many frames, from the start, were taken before one was missing: the caller
+    /// gives them back.
+    pub(crate) fn take_span(&self, span: Span) -> Result<(), u32> {
+        for word in span.words() {
+            let mask = span.mask(word);
+            let Some(free) = self.planes.free.get(word) else { return Err(0) };
+            let mut old = free.load(Ordering::Relaxed);
+            loop {
+                if old & mask != mask {
+                    return Err((word as u32 * 64).saturating_sub(span.first));
+                }
+                match free.compare_exchange_weak(
+                    old,
+                    old & !mask,
+                    Ordering::Acquire, // Pairs with the Release of the frees.
+                    Ordering::Relaxed,
+                ) {
+                    Ok(_) => break,
+                    Err(now) => old = now,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Breaks a chunk that is whole and free, taking `span` of it in the same step. `None` if it
+    /// is not.
+    ///
+    /// Cost: Busy while three cache lines are written.
+    pub(crate) fn take_from_whole<P: Platform>(&self, platform: &P, span: Span) -> Option<Change> {
+        if !self.load().is(ChunkState::WholeFree) {
+            return None;
+        }
+        let held = self.hold(platform);
+        let was = held.was;
+        if !was.is(ChunkState::WholeFree) {
+            held.release(was);
+            return None;
+        }
+        let hints = self.write_planes(|word| (!span.mask(word), FULL));
+        held.release(was.with_state(ChunkState::Broken).with_hints(hints));
+        Some(Change { some_appeared: hints != 0, was_whole_free: true, ..Change::NONE })
+    }
+}
