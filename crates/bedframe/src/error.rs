@@ -83,7 +83,8 @@ pub struct FreeError {
     /// Why.
     pub why: FreeRefusal,
     /// Frames from the start of the range that were freed before the error: 0 unless another call
-    /// freed or released some of the same frames at the same time.
+    /// freed or released some of the same frames at the same time. A release does not count the
+    /// bad frames that it passed over.
     pub committed: u64,
 }
 
@@ -175,7 +176,7 @@ impl core::error::Error for FreeError {}
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum MapError {
-    /// The range runs past the end of the address space or holds no frame where one is needed.
+    /// The range holds no frame, or cannot be added to a running heap in one piece.
     BadRange {
         /// The range that was given.
         range: FrameRange,
@@ -216,7 +217,9 @@ impl MapError {
 impl fmt::Display for MapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            MapError::BadRange { range } => write!(f, "{range} is not a range of frames"),
+            MapError::BadRange { range } => {
+                write!(f, "{range} is empty, or not one stretch of new frames")
+            }
             MapError::OtherNode { frame, node } => {
                 write!(f, "frame {frame} was added before on node {node}")
             }

@@ -52,8 +52,8 @@ pub unsafe trait Platform {
         NodeId(0)
     }
 
-    /// How far the memory of node `to` is from `from`, in any unit: larger is farther. Asked once
-    /// for each pair when the heap starts. The default says 10 for a node itself and 20 for any
+    /// How far the memory of node `to` is from `from`, in any unit: larger is farther. Asked by boot
+    /// allocations that prefer a node, and for every pair when the heap starts. The default says 10 for a node itself and 20 for any
     /// other, as ACPI does where a machine has no table.
     fn distance(&self, from: NodeId, to: NodeId) -> u32 {
         if from == to { 10 } else { 20 }

@@ -57,7 +57,7 @@ impl Region {
 
     /// Cuts a region into pieces that lie on one node each, in ascending order, as SRAT says. A
     /// piece that SRAT does not speak of keeps the node that the region had, if it had one.
-    /// Without an SRAT the only piece is the region. Cuts are at whole frames.
+    /// Without an SRAT the only piece is the region. A frame that is cut is whole in no piece.
     #[cfg(feature = "acpi")]
     pub fn pieces<'a>(
         region: Region,

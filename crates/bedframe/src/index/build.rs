@@ -180,7 +180,7 @@ impl<'a, P: Platform> Build<'a, P> {
         let within = self.fresh.intersect(mapped);
         let found = match self.ledger.find_boot(self.platform, &request, within) {
             Some(found) => found,
-            None => self.take_from_heap(&request).ok_or(failed)?,
+            None => self.take_from_heap(frames, node).ok_or(failed)?,
         };
         let own = |attr: Attr| attr.with_kind(Kind::Metadata);
         if self.ledger.set(self.platform, mapped, found, own).is_err() {
@@ -193,8 +193,13 @@ impl<'a, P: Platform> Build<'a, P> {
     /// Gives back what was carved for `bytes` at `address`.
     fn uncarve(&mut self, address: u64, bytes: u64) {
         let frames = bytes.div_ceil(FRAME_SIZE).max(1);
-        let Some(range) = FrameRange::from_len(Mfn::from_address(address), frames) else { return };
-        let kind = if self.fresh.covers(range) { Kind::Open } else { Kind::Given };
+        let start = Mfn::from_address(address);
+        let (frames, kind) = if self.fresh.contains(start) {
+            (frames, Kind::Open)
+        } else {
+            (whole_words(frames), Kind::Given)
+        };
+        let Some(range) = FrameRange::from_len(start, frames) else { return };
         // It fits: the steps at both ends are there since it was carved, or were never needed.
         let mapped = self.xen_heap.mapped();
         let _ = self.ledger.set(self.platform, mapped, range, |attr| attr.with_kind(kind));
@@ -206,9 +211,14 @@ impl<'a, P: Platform> Build<'a, P> {
     }
 
     /// Frames of the running heap, as if they had never been in it.
-    fn take_from_heap(&self, request: &Request<'_>) -> Option<FrameRange> {
+    ///
+    /// In whole words of the planes, and kept so: a second free of one of these frames that began
+    /// while it was somebody's, and goes on only now, meets a word of zeros, and so has to become
+    /// the holder of Busy and to see that the frame is not the heap's any more.
+    fn take_from_heap(&self, frames: u64, node: NodeId) -> Option<FrameRange> {
         let heap = self.heap()?;
-        let range = heap.alloc(request).ok()?;
+        let request = Request::frames(whole_words(frames)).align(64).prefer(node).pool(Pool::Xen);
+        let range = heap.alloc(&request).ok()?;
         heap.withdraw(range);
         Some(range)
     }
@@ -313,6 +323,11 @@ impl<'a, P: Platform> Build<'a, P> {
             *to = Header { banks, ..header };
         }
     }
+}
+
+/// Rounds up to the frames of whole words of a plane.
+fn whole_words(frames: u64) -> u64 {
+    frames.next_multiple_of(64)
 }
 
 /// Chunks of a segment with these frames.

@@ -173,7 +173,8 @@ impl<'a> Chunk<'a> {
         hints
     }
 
-    /// What `span`'s chunk looks like, all of it at one moment.
+    /// What the chunk looks like. State and planes belong together: no change of the state came
+    /// between. Takes and frees of single words may have.
     pub(crate) fn look<P: Platform>(&self, platform: &P) -> Look {
         loop {
             let entry = self.settled(platform);

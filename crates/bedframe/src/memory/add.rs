@@ -31,12 +31,14 @@ impl<P: Platform> Memory<P> {
     ///
     /// While the heap runs this is hot-add, on a node known or new: the range becomes segments of
     /// its own, indexed in memory of its own if that is mapped, else in memory of the heap's. The
-    /// directory that it replaces stays withheld as metadata.
+    /// directory that it replaces stays withheld as metadata. The new frames must lie in one
+    /// stretch then: what is known already may come before or behind it.
     ///
     /// # Errors
     ///
     /// [`MapError::OtherNode`] if a frame was added on another node, [`MapError::BadRange`] for an
-    /// empty range, [`MapError::NoMetadata`] if there is no memory to note it in. Nothing has
+    /// empty range, or, while the heap runs, for new frames on both sides of known ones,
+    /// [`MapError::NoMetadata`] if there is no memory to note it in. Nothing has
     /// changed then.
     ///
     /// # Safety
@@ -50,9 +52,12 @@ impl<P: Platform> Memory<P> {
             return Err(MapError::BadRange { range });
         }
         let mut boot = self.boot.lock(&self.platform);
-        let mut new = 0;
+        // The new frames, and the range that they lie in.
+        let (mut new, mut stretch) = (0, FrameRange::EMPTY);
         for (piece, attr) in boot.ledger.pieces(&self.platform, range) {
             if !attr.is_ram() {
+                let start = if new == 0 { piece.start() } else { stretch.start() };
+                stretch = FrameRange::new(start, piece.end()).unwrap_or(piece);
                 new += piece.frames();
             } else if attr.node() != node {
                 return Err(MapError::OtherNode { frame: piece.start(), node: attr.node() });
@@ -63,8 +68,10 @@ impl<P: Platform> Memory<P> {
         }
         if self.heap().is_none() {
             self.note_ram(&mut boot, range, node)?;
+        } else if stretch.frames() != new {
+            return Err(MapError::BadRange { range });
         } else {
-            self.hot_add(&mut boot, range, node)?;
+            self.hot_add(&mut boot, stretch, node)?;
         }
         Ok(new)
     }
@@ -72,47 +79,24 @@ impl<P: Platform> Memory<P> {
     fn note_ram(&self, boot: &mut Boot, range: FrameRange, node: NodeId) -> Result<(), MapError> {
         let mapped = boot.mapped();
         let full = MapError::NoMetadata { frames: 1 };
-        if range.contains(Mfn::ZERO) && !self.hand_out_frame_zero {
-            let zero = FrameRange::single(Mfn::ZERO);
-            let withhold = |attr: Attr| match (attr.is_ram(), attr.kind()) {
-                (false, Kind::Open) => attr.with_kind(Kind::Reserved),
-                _ => attr,
-            };
-            boot.ledger.set(&self.platform, mapped, zero, withhold).map_err(|_| full)?;
+        let zero = FrameRange::single(Mfn::ZERO);
+        let (_, at_zero) = boot.ledger.at(&self.platform, Mfn::ZERO);
+        let withhold =
+            range.contains(Mfn::ZERO) && !self.hand_out_frame_zero && at_zero == Attr::HOLE;
+        if withhold {
+            let reserve = |attr: Attr| attr.with_kind(Kind::Reserved);
+            boot.ledger.set(&self.platform, mapped, zero, reserve).map_err(|_| full)?;
         }
         let add = |attr: Attr| if attr.is_ram() { attr } else { attr.with_ram(node) };
-        boot.ledger.set(&self.platform, mapped, range, add).map_err(|_| full)
-    }
-
-    /// Adds the new frames of `range` one stretch at a time: each that lies between frames that
-    /// are known already becomes an index of its own.
-    fn hot_add(&self, boot: &mut Boot, range: FrameRange, node: NodeId) -> Result<(), MapError> {
-        let mut at = range.start();
-        while at < range.end() {
-            let mut end = at;
-            let mut known_end = at;
-            for (piece, attr) in boot.ledger.pieces(&self.platform, rest(at, range)) {
-                if attr.is_ram() {
-                    known_end = if end == at { piece.end() } else { end };
-                    break;
-                }
-                end = piece.end();
-                known_end = end;
-            }
-            if let Some(stretch) = FrameRange::new(at, end).filter(|s| !s.is_empty()) {
-                self.hot_add_stretch(boot, stretch, node)?;
-            }
-            at = known_end.max(at.saturating_add(1));
+        let added = boot.ledger.set(&self.platform, mapped, range, add).map_err(|_| full);
+        if withhold && added.is_err() {
+            // It takes a step away.
+            let _ = boot.ledger.set(&self.platform, mapped, zero, |_| at_zero);
         }
-        Ok(())
+        added
     }
 
-    fn hot_add_stretch(
-        &self,
-        boot: &mut Boot,
-        fresh: FrameRange,
-        node: NodeId,
-    ) -> Result<(), MapError> {
+    fn hot_add(&self, boot: &mut Boot, fresh: FrameRange, node: NodeId) -> Result<(), MapError> {
         let Some(heap) = self.heap() else { return Ok(()) };
         self.note_ram(boot, fresh, node)?;
         let Boot { ledger, xen_heap, .. } = boot;
@@ -204,8 +188,4 @@ impl<P: Platform> Memory<P> {
             .set(&self.platform, mapped, range, set)
             .map_err(|_| MapError::NoMetadata { frames: 1 })
     }
-}
-
-fn rest(at: Mfn, range: FrameRange) -> FrameRange {
-    FrameRange::new(at, range.end()).unwrap_or(FrameRange::EMPTY)
 }

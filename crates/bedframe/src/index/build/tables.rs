@@ -1,7 +1,7 @@
 //! Writing the directory's tables.
 
 use super::{Build, chunks};
-use crate::index::directory::{Bank, Node, Pools, Segment};
+use crate::index::directory::{Bank, Node, Segment};
 use crate::index::segments::Found;
 use crate::node::NodeId;
 use crate::platform::Platform;
@@ -167,10 +167,10 @@ impl<P: Platform> Build<'_, P> {
     }
 }
 
-/// Each node's banks, from the highest zone to the lowest, and within a zone those that only the
-/// domain heap can use first: low memory and mapped memory are kept for those who need them.
+/// Each node's banks, from the highest to the lowest, and so from the highest zone to the lowest: low
+/// memory is kept for those who need it, and so is mapped memory, which ends below what is not.
 pub(super) fn order_banks(banks: &[Bank], nodes: &mut [Node], order: &mut [u32]) {
-    let key = |bank: &Bank| (bank.start, u32::from(bank.pools == Pools::DOMAIN.0));
+    let key = |bank: &Bank| bank.start;
     let mut listed = 0;
     for (number, node) in nodes.iter_mut().enumerate() {
         node.first_bank = listed as u32;
@@ -182,7 +182,7 @@ pub(super) fn order_banks(banks: &[Bank], nodes: &mut [Node], order: &mut [u32])
             let mut place = listed;
             while place > node.first_bank as usize {
                 let Some(before) = order.get(place - 1).copied() else { break };
-                let before_key = banks.get(before as usize).map_or((0, 0), key);
+                let before_key = banks.get(before as usize).map_or(0, key);
                 if before_key >= key(bank) {
                     break;
                 }

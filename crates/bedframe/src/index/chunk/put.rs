@@ -70,7 +70,8 @@ impl Chunk<'_> {
         }
         let held = self.hold(platform);
         let was = held.was;
-        if !was.is(ChunkState::Broken) {
+        // What the caller saw may be over: merged, or withdrawn from the heap.
+        if !was.is(ChunkState::Broken) || self.initialised(word) & mask != mask {
             held.release(was);
             return None;
         }
