@@ -13,18 +13,7 @@ const PICTURE: usize = 66;
 pub(crate) fn summary(page: &mut Page, command: &str, machine: &Machine) {
     let name = shorten(&machine.name, 64);
     page.line(&format!("{}  {}", strong(command), strong(&name)));
-    let nodes = machine.nodes().len() as u64;
-    page.words(&format!(
-        "{} of RAM in {} on {}, as the {} list has it; the highest byte is {}",
-        size(machine.ram_frames()),
-        some(machine.ram.len() as u64, "range"),
-        some(nodes, "node"),
-        machine.source,
-        machine.ram.last().map_or("none".into(), |ram| {
-            let last = (u128::from(ram.range.end().get()) << bedframe::FRAME_SHIFT) - 1;
-            format!("{last:#x}")
-        }),
-    ));
+    page.words(&in_words(machine));
     let mut apart = Vec::new();
     if machine.reserved_frames() > 0 {
         apart.push(format!("{} reserved", size(machine.reserved_frames())));
@@ -38,6 +27,22 @@ pub(crate) fn summary(page: &mut Page, command: &str, machine: &Machine) {
     if !apart.is_empty() {
         page.words(&apart.join(", "));
     }
+}
+
+/// How much memory there is, and where.
+pub(crate) fn in_words(machine: &Machine) -> String {
+    let nodes = machine.nodes().len() as u64;
+    format!(
+        "{} of RAM in {} on {}, as the {} list has it; the highest byte is {}",
+        size(machine.ram_frames()),
+        some(machine.ram.len() as u64, "range"),
+        some(nodes, "node"),
+        machine.source,
+        machine.ram.last().map_or("none".into(), |ram| {
+            let last = (u128::from(ram.range.end().get()) << bedframe::FRAME_SHIFT) - 1;
+            format!("{last:#x}")
+        }),
+    )
 }
 
 /// Nodes against zones: a zone is a power of two of addresses, so the axis is a logarithm.

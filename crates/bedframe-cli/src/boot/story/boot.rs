@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use bedframe::Mfn;
 
-use crate::page::{Page, faint, shorten, strong};
 use crate::boot::fate::Fate;
 use crate::boot::outcome::Outcome;
 use crate::boot::plan::What;
 use crate::frames;
+use crate::page::{Page, faint, shorten, strong};
 use crate::units::{address, count, size, some, span, time};
 
 /// Rows of ranges over edges, for each kind of edge.

@@ -2,9 +2,9 @@
 
 use bedframe::Zone;
 
-use crate::page::{Page, faint};
 use crate::boot::census::Free;
 use crate::boot::outcome::Outcome;
+use crate::page::{Page, faint};
 use crate::units::{count, round_size, size};
 
 /// Rows of nodes.

@@ -5,8 +5,8 @@ mod heap;
 mod map;
 
 use super::outcome::Outcome;
-use crate::units::{bytes, count, some, time};
 use crate::page::{Page, faint, strong};
+use crate::units::{bytes, count, some, time};
 
 /// Columns of the bars behind the steps.
 const BAR: usize = 34;
