@@ -14,6 +14,13 @@ pub(crate) fn summary(page: &mut Page, command: &str, machine: &Machine) {
     let name = shorten(&machine.name, 64);
     page.line(&format!("{}  {}", strong(command), strong(&name)));
     page.words(&in_words(machine));
+    if let Some(apart) = apart(machine) {
+        page.words(&apart);
+    }
+}
+
+/// What is not simply there to be used, if anything.
+pub(crate) fn apart(machine: &Machine) -> Option<String> {
     let mut apart = Vec::new();
     if machine.reserved_frames() > 0 {
         apart.push(format!("{} reserved", size(machine.reserved_frames())));
@@ -24,9 +31,7 @@ pub(crate) fn summary(page: &mut Page, command: &str, machine: &Machine) {
     if !machine.placements.is_empty() {
         apart.push(some(machine.placements.len() as u64, "reservation") + " to find a place for");
     }
-    if !apart.is_empty() {
-        page.words(&apart.join(", "));
-    }
+    (!apart.is_empty()).then(|| apart.join(", "))
 }
 
 /// How much memory there is, and where.
@@ -46,7 +51,7 @@ pub(crate) fn in_words(machine: &Machine) -> String {
 }
 
 /// Nodes against zones: a zone is a power of two of addresses, so the axis is a logarithm.
-pub(crate) fn picture(page: &mut Page, machine: &Machine, most: usize) {
+pub(crate) fn picture(page: &mut Page, heading: &str, machine: &Machine, most: usize) {
     let zones = machine.ram.iter().map(|ram| {
         let last = ram.range.end().get() - 1;
         (Zone::of(ram.range.start()).get(), Zone::of(bedframe::Mfn::new(last)).get())
@@ -55,7 +60,7 @@ pub(crate) fn picture(page: &mut Page, machine: &Machine, most: usize) {
     let last = zones.map(|(_, last)| last).max().unwrap_or(0);
     let count = usize::from(last - first) + 1;
     let width = (PICTURE / count).clamp(2, 8);
-    page.heading("map", "how much of each zone is RAM of which node: ░ a little, ▓ most, █ all");
+    page.heading(heading, "how much of each zone is RAM of which node: ░ a little, ▓ most, █ all");
     page.row(&faint(&format!("{:8}{}", "", axis(first, count, width))));
     let mut rows = Vec::new();
     for node in machine.nodes() {

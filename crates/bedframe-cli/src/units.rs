@@ -34,6 +34,11 @@ pub(crate) fn round_size(frames: u64) -> String {
         .replace(" B", "")
 }
 
+/// "512 GiB": a block of this order.
+pub(crate) fn block(order: u32) -> String {
+    size(1_u64.checked_shl(order).unwrap_or(0)).replace(".0 ", " ")
+}
+
 /// "3,221,094,785".
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -92,6 +97,7 @@ mod tests {
         assert_eq!(size(1), "4 KiB");
         assert_eq!(size(3 << 28), "3.0 TiB");
         assert_eq!(round_size(1 << 22), "16G");
+        assert_eq!(block(27) + &block(0), "512 GiB4 KiB");
         assert_eq!(count(0), "0");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(time(Duration::from_micros(3214)), "3.21 ms");

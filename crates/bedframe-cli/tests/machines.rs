@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use bedframe_firmware::{MapError, read_file};
-use common::{VARIANTS, bedframe, check, machines, number};
+use common::{Scratch, VARIANTS, bedframe, check, machines, number};
 
 /// Runs `f` on every item, on two threads.
 fn each<T: Sync>(items: &[T], f: impl Fn(&T) + Sync) {
@@ -67,29 +67,6 @@ fn every_machine_boots_in_every_variant_or_is_refused_by_name() {
     assert!(booted.into_inner() >= 40);
 }
 
-/// A folder for files of this test run, removed at its end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, contents).unwrap();
-        path
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 #[test]
 fn what_is_no_machine_is_refused_with_file_line_and_what_was_expected() {
     let scratch = Scratch::new("no-machine");
@@ -98,8 +75,8 @@ fn what_is_no_machine_is_refused_with_file_line_and_what_was_expected() {
     is_refused(&scratch.file("empty.log", ""));
     is_refused(&scratch.file("noise.log", noise));
     is_refused(&scratch.file("prose.log", "There is no map in this.\n"));
-    is_refused(&scratch.0.join("missing.log"));
-    let folder = is_refused(&scratch.0);
+    is_refused(&scratch.path("missing.log"));
+    let folder = is_refused(&scratch.path(""));
     assert!(folder.contains("directory"), "{folder}");
     let srat = "SRAT: Node 0 PXM 0 [mem 0x00000000-0x7fffffff]\n";
     let said = is_refused(&scratch.file("srat.log", srat));

@@ -42,12 +42,19 @@ pub enum MapError {
         /// The file.
         file: String,
     },
-    /// The text holds a list of memory in a format that is not read.
-    NotRead {
+    /// All addresses are zero, as a kernel shows them to those who are not root.
+    NeedsRoot {
         /// The first such line.
         place: Place,
-        /// What the format is called.
-        format: &'static str,
+    },
+    /// The file has no boot of this number that has a list of memory.
+    NoSuchBoot {
+        /// The file.
+        file: String,
+        /// The number that was asked for.
+        boot: usize,
+        /// How many boots there are, with the numbers from 1 on.
+        boots: usize,
     },
     /// The only ranges in the text say where nodes lie, not what is RAM.
     SratOnly {
@@ -156,11 +163,12 @@ impl MapError {
             | MapError::Empty { file }
             | MapError::Binary { file, .. }
             | MapError::NoMap { file }
+            | MapError::NoSuchBoot { file, .. }
             | MapError::NoRam { file, .. }
             | MapError::Tree { file, .. }
             | MapError::NoCompiler { file, .. }
             | MapError::Compiler { file, .. } => file,
-            MapError::NotRead { place, .. }
+            MapError::NeedsRoot { place }
             | MapError::SratOnly { place }
             | MapError::Malformed { place, .. }
             | MapError::Reversed { place }
@@ -174,7 +182,7 @@ impl MapError {
     #[must_use]
     pub fn place(&self) -> Option<&Place> {
         match self {
-            MapError::NotRead { place, .. }
+            MapError::NeedsRoot { place }
             | MapError::SratOnly { place }
             | MapError::Malformed { place, .. }
             | MapError::Reversed { place }
@@ -201,7 +209,8 @@ impl MapError {
                 "a Linux boot log with a memory map (BIOS-e820 lines or node ranges) \
                  or a flattened device tree"
             }
-            MapError::NotRead { .. } => "BIOS-e820 lines, node ranges or a flattened device tree",
+            MapError::NeedsRoot { .. } => "addresses, as root reads them",
+            MapError::NoSuchBoot { .. } => "the number of a boot that has a list of memory",
             MapError::SratOnly { .. } => "a list of memory beside it: BIOS-e820 lines",
             MapError::Malformed { expected, .. } | MapError::Tree { expected, .. } => expected,
             MapError::Reversed { .. } => "an end that is not below its start",
@@ -230,9 +239,16 @@ impl fmt::Display for MapError {
             MapError::NoMap { file } => {
                 write!(f, "{file}: there is no memory map in it; expected {expected}")
             }
-            MapError::NotRead { place, format } => {
-                write!(f, "{place}: {format} cannot be read yet; expected {expected}")
-            }
+            MapError::NeedsRoot { place } => write!(
+                f,
+                "{place}: all addresses are zero, since only root is shown them; \
+                 expected {expected}: read it again as root"
+            ),
+            MapError::NoSuchBoot { file, boot, boots } => write!(
+                f,
+                "{file}: there is no boot {boot} in it, only {boots}, counted from 1; \
+                 expected {expected}"
+            ),
             MapError::SratOnly { place } => write!(
                 f,
                 "{place}: SRAT says which node memory would belong to, not which memory there is; \

@@ -11,12 +11,12 @@ use std::vec::Vec;
 use crate::error::MapError;
 use crate::fdt::{is_tree, parse_fdt};
 use crate::machine::Machine;
-use crate::text::{is_dts, parse_text};
+use crate::text::{is_dts, parse_text_boot};
 
 /// The device tree compiler, as it is found along `PATH`.
 const COMPILER: &str = "dtc";
 
-/// Reads a machine from a file: a boot log, a flattened device tree (told by its magic number),
+/// Reads a machine from a file: a boot log, a copy of `/proc/iomem`, a flattened device tree (told by its magic number),
 /// or a device tree source, which an installed `dtc` compiles. The machine is called by the
 /// file's name without its directories.
 ///
@@ -25,12 +25,22 @@ const COMPILER: &str = "dtc";
 /// [`MapError::Directory`], [`Unreadable`](MapError::Unreadable), [`Empty`](MapError::Empty) and
 /// [`Binary`](MapError::Binary) if there is nothing to read;
 /// [`NoCompiler`](MapError::NoCompiler) and [`Compiler`](MapError::Compiler) for a source; and
-/// what [`parse_text`] and [`parse_fdt`] say of the contents.
+/// what [`parse_text`](crate::parse_text) and [`parse_fdt`] say of the contents.
 pub fn read_file(path: impl AsRef<Path>) -> Result<Machine, MapError> {
-    read_with(path.as_ref(), COMPILER.as_ref())
+    read_file_boot(path, None)
 }
 
-fn read_with(path: &Path, compiler: &OsStr) -> Result<Machine, MapError> {
+/// Reads a machine from a file as [`read_file`] does; of several boots in a log the one of this
+/// number, as [`parse_text_boot`] counts them. A device tree is no log and has none to choose.
+///
+/// # Errors
+///
+/// Those of [`read_file`], and [`MapError::NoSuchBoot`].
+pub fn read_file_boot(path: impl AsRef<Path>, boot: Option<usize>) -> Result<Machine, MapError> {
+    read_with(path.as_ref(), boot, COMPILER.as_ref())
+}
+
+fn read_with(path: &Path, boot: Option<usize>, compiler: &OsStr) -> Result<Machine, MapError> {
     let file = path.display().to_string();
     if path.is_dir() {
         return Err(MapError::Directory { file });
@@ -50,7 +60,7 @@ fn read_with(path: &Path, compiler: &OsStr) -> Result<Machine, MapError> {
         if !text.trim().is_empty() && (source || is_dts(text)) {
             parse_fdt(&file, &compile(path, &file, compiler)?)?
         } else {
-            parse_text(&file, text)?
+            parse_text_boot(&file, text, boot)?
         }
     };
     if let Some(name) = path.file_name() {
@@ -110,7 +120,7 @@ mod tests {
     #[test]
     fn a_source_without_a_compiler_names_the_command_to_run() {
         let path = machine("lx2160a.dts");
-        let error = read_with(&path, "no-such-compiler".as_ref()).unwrap_err();
+        let error = read_with(&path, None, "no-such-compiler".as_ref()).unwrap_err();
         let MapError::NoCompiler { command, .. } = &error else { panic!("{error}") };
         let shown = path.display().to_string();
         let expected = format!("dtc -I dts -O dtb -o {} {shown}", shown.replace(".dts", ".dtb"));
@@ -120,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_compiler_that_fails_is_quoted() {
-        let error = read_with(&machine("lx2160a.dts"), "false".as_ref()).unwrap_err();
+        let error = read_with(&machine("lx2160a.dts"), None, "false".as_ref()).unwrap_err();
         let MapError::Compiler { message, .. } = &error else { panic!("{error}") };
         assert!(message.contains("exit status: 1"), "{message}");
     }

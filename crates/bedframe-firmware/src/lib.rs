@@ -5,9 +5,12 @@
 //! reads both into one [`Machine`]:
 //!
 //! - Linux boot logs ([`parse_text`]): BIOS-e820 lists in their three print formats, BIOS-88 and
-//!   BIOS-e801, user-defined maps, SRAT lines, and the kernel's ranges per node;
+//!   BIOS-e801, user-defined maps, UEFI's map in its three, SRAT lines, and the kernel's ranges
+//!   per node; what a kernel shows in `/proc/iomem`;
+//! - boot logs of Xen, on PCs and on Arm, by the same function;
 //! - flattened device trees ([`parse_fdt`]), and their sources where `dtc` is installed;
-//! - any of them in a file ([`read_file`]).
+//! - any of them in a file ([`read_file`]);
+//! - binary tables of ACPI, UEFI and boot loaders ([`tables`]).
 //!
 //! ```
 //! use bedframe_firmware::{DEFAULT, bundled, parse_text};
@@ -30,7 +33,9 @@
 //! # Features
 //!
 //! - `std` (default): files, and running `dtc`;
-//! - `alloc`: machines; without it only the walker [`fdt::Tree`] is there.
+//! - `alloc`: machines; without it only the walker [`fdt::Tree`] and [`tables`] are there;
+//! - `tables` (default): all that [`tables`] can read, which needs no heap; or each kind alone:
+//!   `acpi`, `limine`, `multiboot2`, `pvh`, `uefi`.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -40,6 +45,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod fdt;
+pub mod tables;
 
 #[cfg(feature = "alloc")]
 mod bundle;
@@ -68,11 +74,11 @@ pub use error::{MapError, Place};
 #[cfg(feature = "alloc")]
 pub use fdt::parse_fdt;
 #[cfg(feature = "std")]
-pub use file::read_file;
+pub use file::{read_file, read_file_boot};
 #[cfg(feature = "alloc")]
 pub use machine::{
     Distances, DynamicReservation, Kind, LateRange, LateReason, Listed, Machine, RamRange,
     Reservation, ReservationKind, Source, Warning,
 };
 #[cfg(feature = "alloc")]
-pub use text::parse_text;
+pub use text::{parse_text, parse_text_boot};

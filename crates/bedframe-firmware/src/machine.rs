@@ -25,6 +25,9 @@ pub struct Machine {
     /// RAM that the source itself calls faulty, inside [`ram`](Self::ram). What a BIOS lists as
     /// "unusable" is no RAM and so not here; no source that is read today fills this.
     pub bad: Vec<FrameRange>,
+    /// RAM that the firmware mirrors, so that it outlives a fault of one of its copies: ascending,
+    /// disjoint, inside [`ram`](Self::ram). Only UEFI tells, by the attribute "more reliable".
+    pub mirrored: Vec<FrameRange>,
     /// Reservations without a place: the boot allocator is to find one for each.
     pub placements: Vec<DynamicReservation>,
     /// How far the nodes are apart, if the source says so.
@@ -83,6 +86,14 @@ pub enum Source {
     E801,
     /// BIOS call 88: one size.
     Bios88,
+    /// The list that Xen prints, or its banks of RAM on Arm.
+    Xen,
+    /// The list that Xen gave to a kernel above it.
+    XenGuest,
+    /// The memory map of UEFI, which a kernel prints.
+    Efi,
+    /// What a running kernel shows in `/proc/iomem`.
+    Iomem,
     /// The ranges per node that the kernel prints once it has settled them.
     NodeRanges,
     /// The memory nodes of a flattened device tree.
@@ -96,6 +107,10 @@ impl fmt::Display for Source {
             Source::E820 => "BIOS-e820",
             Source::E801 => "BIOS-e801",
             Source::Bios88 => "BIOS-88",
+            Source::Xen => "Xen",
+            Source::XenGuest => "Xen guest",
+            Source::Efi => "EFI",
+            Source::Iomem => "/proc/iomem",
             Source::NodeRanges => "node ranges",
             Source::DeviceTree => "device tree",
         })
@@ -116,7 +131,8 @@ pub struct RamRange {
 pub struct Reservation {
     /// The frames: every frame that the reservation touches, as far as it is RAM. Never empty.
     pub range: FrameRange,
-    /// Who reserves them: the name of the device tree node, or `/memreserve/`.
+    /// Who reserves them: the name of the device tree node, `/memreserve/`, or what Xen
+    /// calls it.
     pub name: String,
     /// What kind of reservation it is.
     pub kind: ReservationKind,
@@ -128,6 +144,8 @@ pub struct Reservation {
 pub enum ReservationKind {
     /// Not to be mapped at all, because firmware or a device uses it.
     NoMap,
+    /// Loaded by the boot loader: a kernel, a ramdisk, a device tree.
+    Module,
     /// Kept for a device or for firmware.
     Static,
     /// From the reservation block in a device tree's head.
@@ -139,6 +157,7 @@ impl fmt::Display for ReservationKind {
         f.write_str(match self {
             ReservationKind::NoMap => "no-map",
             ReservationKind::Static => "reserved",
+            ReservationKind::Module => "module",
             ReservationKind::MemReserve => "memreserve",
         })
     }

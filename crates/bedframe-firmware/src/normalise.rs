@@ -29,9 +29,18 @@ const COMPARED: [Span; 1] = [Span { start: 0x100, end: u64::MAX }];
 
 /// Applies the rules. `file` is named in errors.
 pub(crate) fn normalise(file: &str, survey: Survey) -> Result<Machine, MapError> {
-    let Survey { source, entries, lower, homes, claims, extra, placements, distances, warnings } =
-        survey;
-    let mut warnings = warnings;
+    let Survey {
+        source,
+        entries,
+        lower,
+        homes,
+        claims,
+        mirrored,
+        extra,
+        placements,
+        distances,
+        mut warnings,
+    } = survey;
 
     let ram = ram_of(&entries);
     if ram.is_empty() {
@@ -50,6 +59,7 @@ pub(crate) fn normalise(file: &str, survey: Survey) -> Result<Machine, MapError>
         warnings.extend(other_nodes(&homes, &ram, *other, entries));
     }
 
+    let mirrored = intersect(&ram, &whole_frames(&union(mirrored)));
     let late = homes.assign(&late_of(&entries));
     let mut listed: Vec<_> = entries.iter().map(Entry::listed).collect();
     listed.extend(extra);
@@ -70,6 +80,7 @@ pub(crate) fn normalise(file: &str, survey: Survey) -> Result<Machine, MapError>
             })
             .collect(),
         bad: Vec::new(),
+        mirrored: mirrored.into_iter().map(frames).collect(),
         placements,
         distances,
         listed,

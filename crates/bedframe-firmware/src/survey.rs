@@ -77,6 +77,8 @@ pub(crate) struct Survey {
     pub(crate) lower: Vec<(Source, Vec<Entry>)>,
     pub(crate) homes: Vec<Home>,
     pub(crate) claims: Vec<Claim>,
+    /// Bytes that the firmware calls mirrored.
+    pub(crate) mirrored: Vec<Span>,
     /// Ranges to draw that are no entries of the list.
     pub(crate) extra: Vec<Listed>,
     pub(crate) placements: Vec<DynamicReservation>,
@@ -92,6 +94,7 @@ impl Survey {
             lower: Vec::new(),
             homes: Vec::new(),
             claims: Vec::new(),
+            mirrored: Vec::new(),
             extra: Vec::new(),
             placements: Vec::new(),
             distances: None,

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use bedframe_firmware::{
-    DEFAULT, MACHINES, Machine, MapError, NodeId, Source, parse_fdt, parse_text, read_file,
+    DEFAULT, FrameRange, MACHINES, Machine, MapError, Mfn, NodeId, ReservationKind, Source,
+    parse_fdt, parse_text, read_file,
 };
 
 /// What a machine that can be read has.
@@ -39,15 +40,27 @@ const fn ranges(file: &'static str, nodes: &'static [(u32, u64)]) -> Boots {
     Boots { file, source: Source::NodeRanges, nodes, late: 0, kept: ALL }
 }
 
+const fn listed(
+    file: &'static str,
+    source: Source,
+    nodes: &'static [(u32, u64)],
+    late: u64,
+) -> Boots {
+    Boots { file, source, nodes, late, kept: ALL }
+}
+
 #[rustfmt::skip]
 const LOGS: &[Boots] = &[
     pc("acer-aspire-me600-16g.log", &[(0, 4_160_759)], 17, FRAME_0),
     pc("alienware-m11x-4g.log", &[(0, 1_023_187)], 26, FRAME_0),
     ranges("amd-4g-e820-list-missing.log", &[(0, 1_047_960)]),
+    // Five banks of 2 GiB.
+    listed("amd-versal-xen-arm-5bank-10g.log", Source::Xen, &[(0, 5 * 0x8_0000)], 0),
     pc("amd-volcano-genoa-2node-768g.log", &[(0, 100_609_932), (1, 100_650_688)], 680, FRAME_0),
     ranges("anbernic-rg353v-rk3566-2g.log", &[(0, 523_776)]),
     pc("asrock-n100dc-itx-4g.log", &[(0, 1_002_085)], 2801, FRAME_0),
     pc("asus-ux391fa-efi-memmap-16g.log", &[(0, 4_146_075)], 125, FRAME_0),
+    listed("asus-wrx80-threadripper-xen-448g.log", Source::Xen, &[(0, 117_397_365)], 913),
     pc("asus-z10pe-d16-2node-160g.log", &[(0, 20_946_308), (1, 20_971_520)], 111, FRAME_0),
     pc("athlon-192m-unsorted-size-at-start.log", &[(0, 49_039)], 13, HOLE_AND_BIOS),
     ranges("bananapi-r4-mt7988-4g.log", &[(0, 1_048_576)]),
@@ -56,6 +69,8 @@ const LOGS: &[Boots] = &[
     Boots { file: "compaq-proliant-1500-user-map-144m.log", source: Source::User,
             nodes: &[(0, 36_768)], late: 0, kept: HOLE },
     pc("dell-inspiron-1545-3g.log", &[(0, 776_798)], 0, FRAME_0),
+    // Xen itself counts 1965176 KiB.
+    listed("dell-iot-gateway-3001-xen-2g.log", Source::Xen, &[(0, 491_294)], 17),
     pc("dell-r7625-epyc-32node-768g.log", &[
         (0, 6_190_956), (1, 6_291_456), (2, 6_291_456), (3, 6_290_944),
         (4, 6_291_456), (5, 6_291_456), (6, 6_291_456), (7, 6_290_944),
@@ -76,6 +91,10 @@ const LOGS: &[Boots] = &[
     ], 512, FRAME_0),
     pc("huananzhi-x99-qd4-1node-32g.log", &[(0, 8_348_127)], 107, FRAME_0),
     pc("hyperv-gen2-vm-8g-hotplug-srat.log", &[(0, 2_096_864)], 40, FRAME_0),
+    // The same machine by its other file: that kernel keeps frame 0 out of its tree.
+    listed("hyperv-gen2-vm-8g-iomem.log", Source::Iomem, &[(0, 2_096_864 - 1)], 40),
+    // 158 frames, and 655082: RAM and tables share the frame behind them.
+    listed("ibm-x345-iomem-2.5g.log", Source::Iomem, &[(0, 655_240)], 5),
     pc("intel-815-minibios-types-5-6-7-256m.log", &[(0, 65_184)], 0, ALL),
     // Its list starts at 0x100, so that frame 0 is no RAM in either count.
     pc("intel-s2600wf-optane-4node-128g.log", &[(0, 16_699_234), (1, 16_777_216)], 1051, ALL),
@@ -92,7 +111,12 @@ const LOGS: &[Boots] = &[
     ranges("power9-t1000-sparse-nodes-64g.log", &[(0, 8_388_608), (8, 8_388_608)]),
     Boots { file: "redboot-embedded-bios-e801-16m.log", source: Source::E801,
             nodes: &[(0, 3999)], late: 0, kept: HOLE_AND_BIOS },
+    // A bank of 1920 MiB and three of 2 GiB.
+    listed("renesas-rcar-h3-xen-arm-4bank-8g.log", Source::Xen,
+           &[(0, 0x7_8000 + 3 * 0x8_0000)], 0),
+    listed("sandybridge-desktop-iomem.log", Source::Iomem, &[(0, 2_086_148)], 24),
     ranges("sega-dreamcast-sh4-16m.log", &[(0, 4096)]),
+    listed("sep4020-arm-iomem-32m.log", Source::Iomem, &[(0, 0x2000)], 0),
     ranges("spacemit-k3-riscv64-32g.log", &[(0, 8_380_416)]),
     pc("sun-x4600m2-8node-128g.log", &[
         (0, 4_194_105), (1, 4_194_304), (2, 4_194_304), (3, 4_194_304),
@@ -145,14 +169,6 @@ const BOARDS: &[(&str, u64, u64, usize)] = &[
 
 /// Files that cannot be read, and a part of what is said of each.
 const UNREADABLE: &[(&str, &str)] = &[
-    ("amd-versal-xen-arm-5bank-10g.log", "log:5: \"(XEN) RAM: 0000000000000000"),
-    ("asus-wrx80-threadripper-xen-448g.log", "a Xen boot log cannot be read yet"),
-    ("dell-iot-gateway-3001-xen-2g.log", "a Xen boot log cannot be read yet"),
-    ("renesas-rcar-h3-xen-arm-4bank-8g.log", "a Xen boot log cannot be read yet"),
-    ("hyperv-gen2-vm-8g-iomem.log", "/proc/iomem cannot be read yet"),
-    ("ibm-x345-iomem-2.5g.log", "/proc/iomem cannot be read yet"),
-    ("sandybridge-desktop-iomem.log", "/proc/iomem cannot be read yet"),
-    ("sep4020-arm-iomem-32m.log", "/proc/iomem cannot be read yet"),
     ("fragments-soft-reserved.log", "log:22: \"[    0.000000] BIOS-e820: [mem 0x00000005d0000000"),
     ("qemu-virtio-mem-overlapping-srat-only.log", "not which memory there is"),
     ("supermicro-x11qph-4node-1t-srat-only.log", "not which memory there is"),
@@ -308,6 +324,51 @@ fn the_table_of_distances_is_read() {
     assert_eq!(distances.get(NodeId(2), NodeId(2)), Some(10));
     let sun = read_file(machines().join("sun-x4600m2-8node-128g.log")).unwrap();
     assert_eq!(sun.distances.unwrap().get(NodeId(0), NodeId(7)), Some(16));
+}
+
+/// What Xen on Arm reserves, with what it has loaded, in frames; overlaps count once.
+#[test]
+fn reservations_of_xen_on_arm_are_kept() {
+    for (file, count, frames) in [
+        // The tree, the ramdisk, the kernel and its policy; the rest lies within these.
+        ("renesas-rcar-h3-xen-arm-4bank-8g.log", 4, 0x15 + 0x1c88 + 0x2000 + 0x10),
+        // Three modules; 192 MiB at 0 and 1 GiB at 32 GiB, three of 16 MiB and 41 frames, and one
+        // of 5225 frames that begins as these do and goes on.
+        (
+            "amd-versal-xen-arm-5bank-10g.log",
+            19,
+            0x173 + 0xf + 0x1a30 + 0xc000 + 0x4_0000 + 3 * 0x1029 + 0x1469,
+        ),
+    ] {
+        let machine = read_file(machines().join(file)).unwrap();
+        assert_eq!(machine.reserved_frames(), frames, "{file}");
+        assert_eq!(machine.reserved.len(), count, "{file}");
+        let modules = machine.reserved.iter().filter(|r| r.kind == ReservationKind::Module);
+        assert_eq!(modules.count(), if count == 4 { 4 } else { 3 }, "{file}");
+        assert!(machine.reserved.iter().any(|r| r.name == "Device Tree"), "{file}");
+    }
+}
+
+/// Laptops whose logs hold both: the list of UEFI alone gives the RAM that e820 gives.
+#[test]
+fn the_list_of_uefi_agrees_with_e820_where_both_are_logged() {
+    for file in ["asus-ux391fa-efi-memmap-16g.log", "lenovo-x240-efi-memmap-8g.log"] {
+        let text = std::fs::read_to_string(machines().join(file)).unwrap();
+        let both = parse_text(file, &text).unwrap();
+        let kept: Vec<_> = text.lines().filter(|line| !line.contains("BIOS-e820")).collect();
+        let kept: Vec<_> = kept.into_iter().filter(|line| !line.contains("node ")).collect();
+        let efi = parse_text(file, &kept.join("\n")).unwrap();
+        assert_eq!((both.source, efi.source), (Source::E820, Source::Efi));
+        assert!(efi.listed.len() > 48, "{file}");
+        // Below one megabyte kernels keep what they like.
+        let high = |machine: &Machine| -> Vec<_> {
+            let high = FrameRange::new(Mfn::new(0x100), Mfn::new(1 << 40)).unwrap();
+            let ranges = machine.ram.iter().map(|ram| ram.range.intersect(high));
+            ranges.filter(|range| !range.is_empty()).collect()
+        };
+        assert_eq!(high(&efi), high(&both), "{file}");
+        assert_eq!(efi.late_frames(), both.late_frames(), "{file}");
+    }
 }
 
 #[test]

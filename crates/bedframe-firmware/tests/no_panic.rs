@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use bedframe_firmware::{Machine, MapError, parse_fdt, parse_text};
+use bedframe_firmware::{Machine, MapError, parse_fdt, parse_text, parse_text_boot};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -25,6 +25,11 @@ fn check(result: Result<Machine, MapError>) {
             assert!(machine.ram.windows(2).all(|p| p[0].range.end() <= p[1].range.start()));
             assert!(machine.reserved.windows(2).all(|p| p[0].range.end() <= p[1].range.start()));
             assert!(machine.late.windows(2).all(|p| p[0].range.end() <= p[1].range.start()));
+            assert!(machine.mirrored.windows(2).all(|p| p[0].end() < p[1].start()));
+            for mirrored in &machine.mirrored {
+                let on_ram = machine.ram.iter().map(|ram| ram.range.intersect(*mirrored).frames());
+                assert_eq!(on_ram.sum::<u64>(), mirrored.frames());
+            }
             let highest = machine.ram.last().unwrap().range.end();
             assert!(highest.get() <= 1 << 40, "{highest}");
             for warning in &machine.warnings {
@@ -137,7 +142,7 @@ proptest! {
 
     #[test]
     fn random_lines(lines in prop::collection::vec(
-        "(BIOS-e820:|user:|BIOS-88:|SRAT: Node [0-9]{1,12} PXM 0|node +[0-9]{1,3}:|efi: mem1) \
+        "(BIOS-e820:|user:|BIOS-88:|SRAT: Node [0-9]{1,12} PXM 0|node +[0-9]{1,3}:|Xen:) \
          (\\[mem 0x[0-9a-f]{1,18}-0x[0-9a-f]{1,18}\\]|[0-9a-f]{1,17} [-@>]{1,2} [0-9a-f]{1,17}) ?\
          (usable|\\(usable\\)|reserved|type [0-9]{1,11}|hotplug|ACPI data|)",
         0..12,
@@ -152,6 +157,48 @@ proptest! {
         0..12,
     )) {
         read(lines.join("\n").as_bytes());
+    }
+
+    #[test]
+    fn random_lines_of_efi(lines in prop::collection::vec(
+        "efi: (mem[0-9]{1,11}: )?(\\[(Conventional|Boot Data|type=[0-9]{1,11})(\\|(MR|SP|  |attr=0x[0-9a-f]{1,18})){0,3}\\] |type=[0-9]{1,11}, attr=0x[0-9a-f]{1,18}, )?\
+         (range=)?\\[?0x[0-9a-f]{1,17}-0x[0-9a-f]{1,17}[\\])]?( \\[(Conventional|MMIO)\\|MR\\])?",
+        0..12,
+    )) {
+        read(lines.join("\n").as_bytes());
+    }
+
+    #[test]
+    fn random_lines_of_xen_and_iomem(lines in prop::collection::vec(
+        "(\\(XEN\\) )?((RAM|MODULE\\[[0-9]{1,11}\\]|RESVD\\[1\\]):|Initial Xen-e820 RAM map:|EFI RAM map:|SRAT: Node 1 PXM 1|Xen version 4|) ?\
+         (\\[[0-9a-f]{15,17}, [0-9a-f]{16}\\]|[0-9a-f]{8,17}[ -]{1,3}[0-9a-f]{8,17}|[0-9a-f]{13}-[0-9a-f]{13} type=[0-9]{1,11} attr=[0-9a-f]{1,17}|) ?\
+         (\\(usable\\)|\\(reserved\\)|: System RAM|: ACPI Tables|: |Kernel|\\(hotplug\\)|)",
+        0..12,
+    )) {
+        read(lines.join("\n").as_bytes());
+    }
+
+    #[test]
+    fn small_ranges_of_xen_and_iomem(lines in prop::collection::vec(
+        "\\(XEN\\) RAM: 0{13}[1-3][0-9]{2}[0-9] - 0{12}[3-6]fff|\
+         \\(XEN\\) (MODULE|RESVD)\\[1\\]: 0{12}[1-3][0-9]{3} - 0{12}[3-6][0-9]{3}( Kernel)?|\
+         \\(XEN\\)  \\[0{12}[1-3][0-9]{3}, 0{12}[3-6]fff\\] \\((usable|reserved|ACPI data)\\)|\
+         efi: mem1: \\[Conventional\\|(MR|SP|)\\] range=\\[0x[1-3][0-9]{3}-0x[3-6][0-9]{3}\\]|\
+         efi: mem1: \\[(ACPI Reclaim|Boot Data)\\|MR\\] range=\\[0x[1-3]000-0x[3-6]fff\\]|\
+         0{4}[1-3][0-9]{3}-0{4}[3-6](fff|[0-9]{3}) : (System RAM|reserved|ACPI Tables)|\
+         (usable|Kernel|hotplug|0x5000\\] usable)|\
+         Linux version 1",
+        0..12,
+    ), boot in prop::option::of(0usize..4)) {
+        let text = lines.join("\n");
+        read(text.as_bytes());
+        check(parse_text_boot("input", &text, boot));
+    }
+
+    #[test]
+    fn wrapped_logs(log in select(files("machines", "log")), width in 1usize..100) {
+        let lines = log.split(|&byte| byte == b'\n').flat_map(|line| line.chunks(width));
+        read(&lines.collect::<Vec<_>>().join(&b'\n'));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use bedframe_firmware::{MapError, NodeId, ReservationKind, parse_fdt, read_file};
+use bedframe_firmware::{MapError, NodeId, ReservationKind, parse_fdt, read_file, read_file_boot};
 
 mod tree;
 use tree::TreeBuilder;
@@ -53,6 +53,16 @@ fn directories_and_missing_files_are_told_apart() {
     assert!(matches!(directory, MapError::Directory { .. }), "{directory}");
     let missing = read_file("/no/such/file").unwrap_err();
     assert!(matches!(missing, MapError::Unreadable { .. }), "{missing}");
+}
+
+#[test]
+fn a_boot_is_chosen_by_its_number() {
+    let log = "Linux version 1\nBIOS-e820: [mem 0x100000-0x1fffff] usable\n\
+               Linux version 2\nBIOS-e820: [mem 0x100000-0x2fffff] usable\n";
+    let file = Scratch::new("boots.log", log.as_bytes());
+    let frames = |boot| read_file_boot(&file.0, boot).map(|machine| machine.ram_frames());
+    assert_eq!((frames(Some(1)), frames(Some(2)), frames(None)), (Ok(0x100), Ok(0x200), Ok(0x200)));
+    assert!(matches!(frames(Some(3)), Err(MapError::NoSuchBoot { boot: 3, boots: 2, .. })));
 }
 
 #[test]

@@ -31,7 +31,7 @@ use clap::ValueEnum;
 
 use crate::Trouble;
 use crate::input;
-pub(crate) use quick::{Quick, quick};
+pub(crate) use quick::quick;
 
 /// What `bedframe boot` takes.
 #[derive(clap::Args, Clone, Debug)]

@@ -6,6 +6,10 @@ use bedframe::{FrameRange, Mfn, NodeId};
 use bedframe_firmware::{Kind, Machine};
 
 use crate::frames::{self, Piece, between};
+use crate::units::some;
+
+/// The name of RAM that nobody else lays claim to.
+pub(crate) const RAM: &str = "RAM";
 
 /// What frames are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -70,6 +74,42 @@ pub(crate) fn of(machine: &Machine) -> Vec<Extent> {
     extents
 }
 
+/// The same without what lies above all memory: if that is more than a few extents, they are one.
+pub(crate) fn without_tail(extents: &[Extent]) -> Vec<Extent> {
+    let memory =
+        extents.iter().rposition(|extent| extent.node.is_some()).map_or(0, |last| last + 1);
+    let (below, above) = extents.split_at(memory.min(extents.len()));
+    let mut shown = below.to_vec();
+    shown.extend(folded(above));
+    shown
+}
+
+/// The same with more than a few neighbours that are no memory made one.
+pub(crate) fn folded(extents: &[Extent]) -> Vec<Extent> {
+    /// So many are left alone.
+    const FEW: usize = 2;
+    let mut folded = Vec::new();
+    for group in extents.chunk_by(|a, b| a.node.is_none() && b.node.is_none()) {
+        match group {
+            [first, .., last] if group.len() > FEW => {
+                let holes = group.iter().filter(|extent| extent.what == What::Hole).count();
+                let mut name = some((group.len() - holes) as u64, "range");
+                if holes > 0 {
+                    name = format!("{name}, {}", some(holes as u64, "hole"));
+                }
+                folded.push(Extent {
+                    range: between(first.range.start(), last.range.end()),
+                    what: What::Listed,
+                    node: None,
+                    name,
+                });
+            }
+            _ => folded.extend_from_slice(group),
+        }
+    }
+    folded
+}
+
 /// What all of `range` is: no edge lies inside.
 fn extent(range: FrameRange, memory: &[Piece], layers: &[Layer]) -> Extent {
     let at = range.start();
@@ -80,7 +120,7 @@ fn extent(range: FrameRange, memory: &[Piece], layers: &[Layer]) -> Extent {
     });
     let (what, name) = match layer {
         Some(layer) => (layer.what, layer.name.clone()),
-        None if node.is_some() => (What::Ram, "RAM".into()),
+        None if node.is_some() => (What::Ram, RAM.into()),
         None => (What::Hole, "hole".into()),
     };
     Extent { range, what, node, name }
@@ -108,13 +148,18 @@ fn layers(machine: &Machine) -> Vec<Layer> {
         let name = match &listed.kind {
             // What of it is RAM is in the machine's own list; the rest is no whole frame.
             Kind::Usable => continue,
-            Kind::Reservation { .. } => "reserved".into(),
+            Kind::Reservation { reusable: false, .. } => "reserved".into(),
             kind => kind.to_string(),
         };
-        add(What::Listed, name, FrameRange::around_bytes(listed.start, listed.end));
+        let reusable = matches!(listed.kind, Kind::Reservation { reusable: true, .. });
+        let what = if reusable { What::Ram } else { What::Listed };
+        add(what, name, FrameRange::around_bytes(listed.start, listed.end));
     }
     let layer = |((what, name), set)| Layer { what, name, set: frames::union(set) };
-    named.into_iter().map(layer).collect()
+    let mut layers: Vec<Layer> = named.into_iter().map(layer).collect();
+    // RAM that a device may use too is RAM unless it is something else.
+    layers.sort_by_key(|layer| layer.what == What::Ram);
+    layers
 }
 
 #[cfg(test)]
@@ -139,6 +184,23 @@ mod tests {
             assert_eq!(ram, machine.ram_frames(), "{name}");
             assert_eq!(total(&[What::Reserved]), machine.reserved_frames(), "{name}");
             assert_eq!(total(&[What::Late]), machine.late_frames(), "{name}");
+        }
+    }
+
+    #[test]
+    fn folding_keeps_memory_and_leaves_no_gaps() {
+        for (name, log) in bedframe_firmware::MACHINES {
+            let extents = of(&parse_text(name, log).unwrap());
+            for fewer in [folded(&extents), without_tail(&extents)] {
+                assert!(fewer.len() <= extents.len());
+                for pair in fewer.windows(2) {
+                    assert_eq!(pair[0].range.end(), pair[1].range.start(), "{name}");
+                }
+                let memory = |extents: &[Extent]| -> Vec<Extent> {
+                    extents.iter().filter(|extent| extent.node.is_some()).cloned().collect()
+                };
+                assert_eq!(memory(&fewer), memory(&extents));
+            }
         }
     }
 

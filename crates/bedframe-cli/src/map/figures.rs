@@ -4,6 +4,7 @@ use bedframe::{FrameRange, Mfn, NodeId};
 use bedframe_firmware::Machine;
 
 use crate::frames::{self, Piece};
+use crate::units::{block, some};
 
 /// A node in numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +47,15 @@ pub(crate) fn nodes(machine: &Machine) -> Vec<Node> {
 pub(crate) fn sum(nodes: &[Node]) -> (u64, Option<u32>) {
     let segments = nodes.iter().map(|node| node.segments).sum();
     (segments, nodes.iter().filter_map(|node| node.largest).max())
+}
+
+/// The same in words.
+pub(crate) fn in_words(nodes: &[Node]) -> String {
+    let (segments, largest) = sum(nodes);
+    let largest = largest.map_or("all of it is reserved".into(), |order| {
+        format!("the largest block is of order {order}, {}", block(order))
+    });
+    format!("{} by node and zone; {largest}", some(segments, "segment"))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use bedframe_firmware::{Machine, read_file};
+use bedframe_firmware::{MACHINES, Machine, parse_text, read_file};
 
 use crate::{Trouble, input};
 
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Trouble> {
     let text = if args.markdown { markdown(&args.files)? } else { draw(args)? };
     if let Some(file) = args.svg.as_deref().filter(|file| *file != Path::new("-")) {
         return fs::write(file, text)
-            .map_err(|error| Trouble::Input(format!("{}: {error}", file.display())));
+            .map_err(|error| Trouble::Input(format!("{}: cannot write: {error}", file.display())));
     }
     let mut stdout = anstream::stdout().lock();
     // Whoever closes the pipe has read enough.
@@ -102,6 +102,12 @@ fn markdown(files: &[PathBuf]) -> Result<String, Trouble> {
                 let why = error.to_string().replace(&*file.to_string_lossy(), &name);
                 refused.push((name, why));
             }
+        }
+    }
+    if files.is_empty() {
+        for (name, log) in MACHINES {
+            let machine = parse_text(name, log);
+            machines.push(machine.map_err(|error| Trouble::Input(error.to_string()))?);
         }
     }
     machines.sort_by(|a, b| a.name.cmp(&b.name));

@@ -1,6 +1,7 @@
 //! Running the program, and reading what it says.
 #![allow(dead_code)] // Each test file uses a part of this.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -39,6 +40,36 @@ pub fn map(name: &str) -> PathBuf {
 /// The folder of real machines.
 pub fn machines() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../bedframe-firmware/machines")
+}
+
+/// A folder for files of this test run, removed at its end.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Makes the folder.
+    pub fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// The path of a file that may not be there.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Writes a file.
+    pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, contents).unwrap();
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// A number of an object, by names of fields.

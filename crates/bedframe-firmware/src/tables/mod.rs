@@ -38,7 +38,7 @@
 //!         }
 //!     }
 //!     for region in regions.filter(|region| region.kind.availability() != Availability::Never) {
-//!         for piece in Region::pieces(region, srat) {
+//!         for piece in region.pieces(srat) {
 //!             if !piece.whole_frames().is_empty() {
 //!                 // SAFETY: the firmware says that this is RAM; what else uses it is reserved.
 //!                 unsafe {

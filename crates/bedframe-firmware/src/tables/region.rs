@@ -55,25 +55,25 @@ impl Region {
         }
     }
 
-    /// Cuts a region into pieces that lie on one node each, in ascending order, as SRAT says. A
+    /// Cuts the region into pieces that lie on one node each, in ascending order, as SRAT says. A
     /// piece that SRAT does not speak of keeps the node that the region had, if it had one.
     /// Without an SRAT the only piece is the region. A frame that is cut is whole in no piece.
     #[cfg(feature = "acpi")]
     pub fn pieces<'a>(
-        region: Region,
+        self,
         srat: Option<&super::acpi::Srat<'a>>,
     ) -> impl Iterator<Item = Region> + Clone + use<'a> {
         let srat = srat.copied();
-        let mut at = region.start;
+        let mut at = self.start;
         core::iter::from_fn(move || {
-            if at >= region.end {
+            if at >= self.end {
                 return None;
             }
             let (node, end) = match &srat {
-                Some(srat) => srat.piece(at, region.end),
-                None => (None, region.end),
+                Some(srat) => srat.piece(at, self.end),
+                None => (None, self.end),
             };
-            let piece = Region { start: at, end, node: node.or(region.node), ..region };
+            let piece = Region { start: at, end, node: node.or(self.node), ..self };
             at = end;
             Some(piece)
         })

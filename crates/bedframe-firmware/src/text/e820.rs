@@ -29,6 +29,8 @@ pub(crate) fn read(body: &str, in_user_map: bool) -> Option<(Source, Read)> {
         Source::E801
     } else if scan.eat("BIOS-88:") {
         Source::Bios88
+    } else if scan.eat("Xen:") && looks_like_range(scan.rest()) {
+        Source::XenGuest
     } else if scan.eat("user:") && (in_user_map || looks_like_range(scan.rest())) {
         Source::User
     } else {
@@ -74,7 +76,8 @@ fn entry(mut scan: Scan<'_>) -> Read {
     Ok((span, kind(scan.rest()).ok_or(Fault::Expected(KIND))?))
 }
 
-fn kind(text: &str) -> Option<Kind> {
+/// What the words behind a range mean.
+pub(super) fn kind(text: &str) -> Option<Kind> {
     let bare = text.strip_prefix('(').and_then(|text| text.strip_suffix(')')).unwrap_or(text);
     Some(match bare {
         "usable" => Kind::Usable,
@@ -151,6 +154,8 @@ mod tests {
         assert_eq!(source("user: 0000000000000000 - 000", false), Some(Source::User));
         assert_eq!(source("user: 1000 logged in", false), None);
         assert_eq!(source("user: 1000", true), Some(Source::User));
+        assert_eq!(source("Xen: [mem 0x0-0xfff] usable", false), Some(Source::XenGuest));
+        assert_eq!(source("Xen: version 4.4", false), None);
         assert_eq!(source("modified: [mem 0x0-0xfff] usable", false), None);
         assert_eq!(source("reserve setup_data: [mem 0x0-0xfff] usable", false), None);
         assert_eq!(source("e820: update [mem 0x0-0xfff] usable ==> reserved", false), None);

@@ -120,6 +120,8 @@ fn described(scan: &mut Scan<'_>, expected: &'static str) -> Result<(Kind, u64),
         attributes |= match field {
             "MR" => MORE_RELIABLE,
             "SP" => SPECIFIC_PURPOSE,
+            // An attribute that was torn apart would be lost.
+            _ if field.contains(' ') => return Err(Fault::Expected(expected)),
             // What the kernel has no letters for, it prints as a number.
             _ => match field.strip_prefix("attr=") {
                 Some(number) => Scan::new(number).hex(expected)?,
@@ -175,11 +177,13 @@ mod tests {
 
     #[test]
     fn numbers_with_the_end_outside() {
-        let line = "efi: mem17: type=2, attr=0xf, range=[0x0000000000001000-0x0000000000003000) (0MB)";
+        let line =
+            "efi: mem17: type=2, attr=0xf, range=[0x0000000000001000-0x0000000000003000) (0MB)";
         assert_eq!(read(line), region(0x1000, 0x3000, Kind::Usable, false));
         assert_eq!(read(&line.replace("efi", "EFI")), read(line));
         assert_eq!(read(&line.replace("efi: ", "")), read(line));
-        let empty = "efi: mem45: type=0, attr=0x0, range=[0x0000000000000000-0x0000000000000000) (0MB)";
+        let empty =
+            "efi: mem45: type=0, attr=0x0, range=[0x0000000000000000-0x0000000000000000) (0MB)";
         assert_eq!(read(empty), region(0, 0, Kind::Reserved, false));
     }
 
@@ -278,6 +282,8 @@ mod tests {
                 assert!(matches!(read, Some(Err(Fault::Expected(_)))), "{}", &whole[..cut]);
             }
         }
+        let torn = "efi: 0x000080000000-0x00008000ffff [Loader Code|   |M R|WB]";
+        assert_eq!(read(torn), Some(Err(Fault::Expected(PAIR))));
         let reversed = "efi: mem0: type=7, attr=0xf, range=[0x2000-0x1000) (0MB)";
         assert_eq!(read(reversed), Some(Err(Fault::Reversed)));
         let high = "efi: mem0: type=7, attr=0xf, range=[0x2000-0xfffffffffffff000) (0MB)";

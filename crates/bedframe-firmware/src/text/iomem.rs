@@ -39,9 +39,8 @@ pub(crate) fn is_hidden(body: &str) -> bool {
 
 /// Whether the end of the range is there and something like a name behind it.
 fn is_whole(rest: &str) -> bool {
-    rest.split_once(" :").is_some_and(|(end, _)| {
-        end.len() >= 8 && end.bytes().all(|b| b.is_ascii_hexdigit())
-    })
+    rest.split_once(" :")
+        .is_some_and(|(end, _)| end.len() >= 8 && end.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 fn entry(mut scan: Scan<'_>) -> Result<(Span, Kind), Fault> {

@@ -44,6 +44,12 @@ pub(crate) fn body(line: &str) -> &str {
     }
 }
 
+/// The line without blanks and quote marks, as the rest of the line before: nothing else is put
+/// in front of that.
+pub(crate) fn rest(line: &str) -> &str {
+    line.trim().trim_start_matches(['>', ' ', '\t'])
+}
+
 fn is_stamp(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_alphanumeric() || b" .:,+-/_".contains(&b))
         && !text.contains("0x")
@@ -91,6 +97,11 @@ impl<'a> Scan<'a> {
 
     /// A hexadecimal number, with or without `0x`. One of over 64 bits is too high.
     pub(crate) fn hex(&mut self, expected: &'static str) -> Result<u64, Fault> {
+        self.number(expected).map(|(number, _)| number)
+    }
+
+    /// A hexadecimal number and of how many digits it is.
+    pub(crate) fn number(&mut self, expected: &'static str) -> Result<(u64, usize), Fault> {
         let mut after = *self;
         if after.eat("0x") && after.rest.starts_with(|c: char| c.is_ascii_hexdigit()) {
             *self = after;
@@ -99,7 +110,15 @@ impl<'a> Scan<'a> {
         if digits.is_empty() {
             return Err(Fault::Expected(expected));
         }
-        u64::from_str_radix(digits, 16).map_err(|_| Fault::TooHigh)
+        let number = u64::from_str_radix(digits, 16).map_err(|_| Fault::TooHigh)?;
+        Ok((number, digits.len()))
+    }
+
+    /// Takes everything up to `mark`, and the mark, if there is one.
+    pub(crate) fn until(&mut self, mark: &str) -> Option<&'a str> {
+        let (front, rest) = self.rest.split_once(mark)?;
+        self.rest = rest;
+        Some(front)
     }
 
     fn digits(&mut self, wanted: impl Fn(u8) -> bool) -> &'a str {
@@ -119,6 +138,15 @@ impl<'a> Scan<'a> {
         self.need("mem", expected)?;
         let start = self.hex(expected)?;
         self.need("-", expected)?;
+        let end = self.hex(expected)?;
+        self.need("]", expected)?;
+        inclusive(start, end)
+    }
+
+    /// `START, END]` behind an opening bracket, both ends inside the range: Xen's way.
+    pub(crate) fn listed(&mut self, expected: &'static str) -> Result<Span, Fault> {
+        let start = self.hex(expected)?;
+        self.need(",", expected)?;
         let end = self.hex(expected)?;
         self.need("]", expected)?;
         inclusive(start, end)
@@ -166,6 +194,12 @@ mod tests {
         ] {
             assert_eq!(body(line), "BIOS-e820: x", "{line}");
         }
+    }
+
+    #[test]
+    fn the_rest_of_a_line_is_only_quoted() {
+        assert_eq!(rest("> >  |WB] x\r"), "|WB] x");
+        assert_eq!(rest("[mem 0x0"), "[mem 0x0");
     }
 
     #[test]

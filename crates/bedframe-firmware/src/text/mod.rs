@@ -5,11 +5,13 @@
 
 mod boot;
 mod e820;
-mod foreign;
+mod efi;
+mod iomem;
 mod line;
 mod node_ranges;
 mod slit;
 mod srat;
+mod xen;
 
 use alloc::format;
 use alloc::string::ToString;
@@ -19,16 +21,18 @@ use crate::error::MapError;
 use crate::machine::{Machine, Warning};
 use crate::normalise::normalise;
 use crate::survey::Origin;
-use boot::Boot;
+use boot::{Boot, Reading};
 
 /// How a device tree source begins.
 pub(crate) const DTS_HEADING: &str = "/dts-v1/";
 
-/// Reads a boot log. `name` is what errors and the machine call it.
+/// Reads a boot log, or a copy of `/proc/iomem`. `name` is what errors and the machine call it.
+/// Of several boots in it the last one with a list of memory is read, and a warning says so;
+/// [`parse_text_boot`] reads any.
 ///
 /// # Errors
 ///
-/// [`MapError::Empty`], [`NoMap`](MapError::NoMap), [`NotRead`](MapError::NotRead) and
+/// [`MapError::Empty`], [`NoMap`](MapError::NoMap), [`NeedsRoot`](MapError::NeedsRoot) and
 /// [`SratOnly`](MapError::SratOnly) if there is no list of memory in it;
 /// [`Malformed`](MapError::Malformed), [`Reversed`](MapError::Reversed) and
 /// [`TooHigh`](MapError::TooHigh) for a line of the deciding list, or of SRAT, that cannot be;
@@ -44,6 +48,24 @@ pub(crate) const DTS_HEADING: &str = "/dts-v1/";
 /// # Ok::<(), bedframe_firmware::MapError>(())
 /// ```
 pub fn parse_text(name: &str, text: &str) -> Result<Machine, MapError> {
+    parse_text_boot(name, text, None)
+}
+
+/// Reads one boot of a log that may hold several: the boots that have a list of memory are
+/// counted from 1. `None` is the last, as in [`parse_text`].
+///
+/// # Errors
+///
+/// Those of [`parse_text`], and [`MapError::NoSuchBoot`] if there are fewer boots.
+///
+/// ```
+/// let log = "Linux version 6.1\nBIOS-e820: [mem 0x100000-0x1fffff] usable\n\
+///            Linux version 6.6\nBIOS-e820: [mem 0x100000-0x2fffff] usable\n";
+/// let machine = bedframe_firmware::parse_text_boot("twice", log, Some(1))?;
+/// assert_eq!(machine.ram_frames(), 0x100);
+/// # Ok::<(), bedframe_firmware::MapError>(())
+/// ```
+pub fn parse_text_boot(name: &str, text: &str, boot: Option<usize>) -> Result<Machine, MapError> {
     let file = || name.to_string();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if let Some(offset) = text.find('\0') {
@@ -57,19 +79,33 @@ pub fn parse_text(name: &str, text: &str) -> Result<Machine, MapError> {
         return Err(MapError::NoCompiler { file: file(), command });
     }
 
-    let mut boots = split(text);
-    // A boot that ends before its list, or that has none, is not what anyone means by the last.
-    let wanted = boots.iter().rposition(Boot::has_list).unwrap_or(boots.len().saturating_sub(1));
-    let count = boots.iter().filter(|boot| boot.has_list()).count();
-    if wanted >= boots.len() {
-        return Err(MapError::NoMap { file: file() });
-    }
-    let mut boot = boots.swap_remove(wanted);
-    if count > 1 {
-        let text = format!("there are {count} boots in the file; this is the last one");
-        boot.warnings.push(Warning { line: Some(boot.first_line), text });
-    }
-    normalise(name, boot.survey(name)?)
+    let (mut listed, others): (Vec<Boot>, Vec<Boot>) =
+        split(text).into_iter().partition(Boot::has_list);
+    let boots = listed.len();
+    let Some(last) = listed.pop() else {
+        // The last one that says anything says best what is missing.
+        let telling = others.into_iter().rev().find(Boot::has_something);
+        let survey = telling.ok_or_else(|| MapError::NoMap { file: file() })?.survey(name)?;
+        return normalise(name, survey);
+    };
+    let wanted = match boot {
+        // A boot that ends before its list, or that has none, is not what anyone means by the
+        // last.
+        None => {
+            let mut last = last;
+            if boots > 1 {
+                let text = format!("there are {boots} boots in the file; this is the last one");
+                last.warnings.push(Warning { line: Some(last.first_line), text });
+            }
+            last
+        }
+        Some(boot) => {
+            listed.push(last);
+            let wanted = boot.checked_sub(1).and_then(|index| listed.into_iter().nth(index));
+            wanted.ok_or_else(|| MapError::NoSuchBoot { file: file(), boot, boots })?
+        }
+    };
+    normalise(name, wanted.survey(name)?)
 }
 
 /// Whether the text is a device tree source. Its heading may stand behind comments.
@@ -77,20 +113,71 @@ pub(crate) fn is_dts(text: &str) -> bool {
     text.lines().any(|line| line.trim_start().starts_with(DTS_HEADING))
 }
 
+/// How many lines a wrapped line may go on for.
+const WRAPPED: usize = 3;
+
 /// The boots of a file in their order, at least one.
 fn split(text: &str) -> Vec<Boot> {
     let mut boots = Vec::new();
     let mut boot = Boot::new(1);
-    for (index, raw) in text.lines().enumerate() {
-        let number = index.saturating_add(1);
+    let mut lines = (1usize..).zip(text.lines());
+    while let Some((number, raw)) = lines.next() {
         let body = line::body(raw);
-        if boot.ends_before(body) {
+        let mut reading = boot.read(body);
+        if boot.ends_before(&reading) {
             boots.push(core::mem::replace(&mut boot, Boot::new(number)));
+            reading = boot.read(body);
         }
-        boot.take(body, || Origin { line: Some(number), text: raw.trim().to_string() });
+        if let Some((joined, count)) = rejoin(&boot, body, &reading, lines.clone()) {
+            reading = joined;
+            lines.nth(count.saturating_sub(1));
+        }
+        boot.take(reading, || Origin { line: Some(number), text: raw.trim().to_string() });
     }
     boots.push(boot);
     boots
+}
+
+/// Puts a line together again that was wrapped on its way here: what it says then, and how many
+/// more lines it consists of. Mail is wrapped at blanks, terminals wrap anywhere.
+fn rejoin<'a>(
+    boot: &Boot,
+    body: &str,
+    reading: &Reading,
+    next: impl Iterator<Item = (usize, &'a str)>,
+) -> Option<(Reading, usize)> {
+    // A range of a node may go on with flags when it is whole already.
+    let may_go_on = |reading: &Reading| matches!(reading, Reading::Home(Ok(_)));
+    let mut goes_on = may_go_on(reading);
+    if reading.fault().is_none() && !goes_on {
+        return None;
+    }
+    let mut best = None;
+    let mut joined = Vec::from([body.to_string()]);
+    for (count, (_, raw)) in (1..=WRAPPED).zip(next) {
+        let more = line::rest(raw);
+        let other = line::body(raw);
+        if more.is_empty() || more.starts_with('#') || !matches!(boot.read(other), Reading::Nothing)
+        {
+            break;
+        }
+        joined = joined
+            .iter()
+            .flat_map(|front| [format!("{front} {more}"), format!("{front}{more}")])
+            .collect();
+        match joined.iter().map(|text| boot.read(text)).find(Reading::is_joined) {
+            Some(whole) => {
+                goes_on = may_go_on(&whole);
+                best = Some((whole, count));
+                if !goes_on {
+                    break;
+                }
+            }
+            None if goes_on => break,
+            None => {}
+        }
+    }
+    best
 }
 
 #[cfg(test)]
@@ -135,10 +222,23 @@ mod tests {
             "BIOS-e820: [mem 0x1000000-0x101ffff] usable\n",
             "BIOS-e801: 0000000001000000 - 0000000001030000 (usable)\n",
             "BIOS-88: 0000000001000000 - 0000000001040000 (usable)\n",
-            "node   0: [mem 0x1000000-0x104ffff]\n",
+            "(XEN) RAM: 0000000001000000 - 000000000104ffff\n",
+            "Xen: [mem 0x1000000-0x105ffff] usable\n",
+            "efi: mem00: type=7, attr=0xf, range=[0x1000000-0x1070000) (0MB)\n",
+            "01000000-0107ffff : System RAM\n",
+            "node   0: [mem 0x1000000-0x108ffff]\n",
         ];
-        let expected =
-            [Source::User, Source::E820, Source::E801, Source::Bios88, Source::NodeRanges];
+        let expected = [
+            Source::User,
+            Source::E820,
+            Source::E801,
+            Source::Bios88,
+            Source::Xen,
+            Source::XenGuest,
+            Source::Efi,
+            Source::Iomem,
+            Source::NodeRanges,
+        ];
         for (first, source) in expected.into_iter().enumerate() {
             // The order in the file does not matter.
             let text: String = all.iter().skip(first).rev().copied().collect();
@@ -254,13 +354,260 @@ mod tests {
     }
 
     #[test]
-    fn formats_that_are_not_read_are_named() {
-        let shown = error("x\n(XEN) RAM: 0000000000000000 - 000000007fffffff\n");
-        assert!(shown.contains("t.log:2:") && shown.contains("a Xen boot log"), "{shown}");
-        // They are a warning where a list below them is read, and nothing above.
-        let ranges = "(XEN) RAM: 0 - 1\nnode 0: [mem 0x0-0xfff]\n";
-        assert!(read(ranges).unwrap().warnings[0].text.contains("cannot be read yet"));
-        assert_eq!(read(&format!("(XEN) RAM: 0 - 1\n{LOW}")).unwrap().warnings, []);
+    fn iomem_is_a_tree_of_which_the_top_counts() {
+        let text = "00000000-00000fff : Reserved\n\
+                    00001000-0009ffff : System RAM\n\
+                    00100000-01ffffff : System RAM\n  01000000-010fffff : Kernel code\n\
+                    \x20\x2001100000-011fffff : reserved\n\
+                    02000000-020fffff : ACPI Tables\n\
+                    10000000-1fffffff : Persistent Memory\n  10000000-1fffffff : dax0.0\n\
+                    \x20\x20\x20\x2010000000-1fffffff : System RAM\n";
+        let expected = read(text).unwrap();
+        assert_eq!(expected.source, Source::Iomem);
+        assert_eq!((expected.ram_frames(), expected.late_frames()), (0x9f + 0x1f00, 0x100));
+        assert_eq!(expected.listed.len(), 5);
+        assert_eq!(expected.warnings, []);
+        // Whether the blanks in front survive does not matter, nor what is pasted in front.
+        let flat = text.lines().map(|line| format!("> {}\r\n", line.trim())).collect::<String>();
+        assert_eq!(read(&flat).unwrap(), expected);
+        let mut indented = String::new();
+        for line in text.lines() {
+            indented += &format!("    {line}\n");
+        }
+        assert_eq!(read(&indented).unwrap(), expected);
+        // It may stand behind a boot log, which counts then.
+        let machine = read(&format!("{LOW}00100000-001fffff : System RAM\n")).unwrap();
+        assert_eq!((machine.source, machine.warnings), (Source::E820, Vec::new()));
+    }
+
+    #[test]
+    fn iomem_that_shows_no_addresses_needs_root() {
+        let zeros = "00000000-00000000 : Reserved\n00000000-00000000 : System RAM\n\
+                     \x20\x2000000000-00000000 : Kernel code\n";
+        let shown = error(zeros);
+        assert!(shown.starts_with("t.log:1: \"00000000-00000000 : Reserved"), "{shown}");
+        assert!(shown.contains("root"), "{shown}");
+        assert!(matches!(read(zeros), Err(MapError::NeedsRoot { .. })));
+        let machine = read(&format!("{LOW}{zeros}")).unwrap();
+        assert_eq!(machine.ram_frames(), 0x100);
+        assert!(machine.warnings[0].text.contains("zeros to all but root"));
+    }
+
+    #[test]
+    fn two_copies_of_iomem_are_two_boots() {
+        let one = "00001000-0009ffff : System RAM\n00100000-01ffffff : System RAM\n";
+        let two = "00001000-0009ffff : System RAM\n00100000-01efffff : System RAM\n";
+        let machine = read(&format!("{one}{two}")).unwrap();
+        assert_eq!(machine.ram_frames(), 0x9f + 0x1e00);
+        assert_eq!(machine.warnings[0].line, Some(3));
+    }
+
+    fn frames(start: u64, end: u64) -> bedframe::FrameRange {
+        bedframe::FrameRange::new(bedframe::Mfn::new(start), bedframe::Mfn::new(end)).unwrap()
+    }
+
+    #[test]
+    fn efi_lists_are_read_in_every_format() {
+        let numbers = "efi: mem00: type=7, attr=0xf, range=[0x100000-0x200000) (1MB)\n\
+                       efi: mem01: type=4, attr=0x1000f, range=[0x200000-0x300000) (1MB)\n\
+                       efi: mem02: type=5, attr=0xf, range=[0x300000-0x400000) (1MB)\n\
+                       efi: mem03: type=9, attr=0xf, range=[0x400000-0x500000) (1MB)\n\
+                       efi: mem04: type=7, attr=0x4000f, range=[0x500000-0x600000) (1MB)\n";
+        let names = "efi: mem00: [Conventional Memory|   |  |WB|UC] range=[0x100000-0x1fffff] (1MB)\n\
+                     efi: mem01: [Boot Data          |   |MR|WB|UC] range=[0x200000-0x2fffff] (1MB)\n\
+                     efi: mem02: [Runtime Code       |RUN|  |WB|UC] range=[0x300000-0x3fffff] (1MB)\n\
+                     efi: mem03: [ACPI Reclaim Memory|   |  |WB|UC] range=[0x400000-0x4fffff] (1MB)\n\
+                     efi: mem04: [Conventional Memory|   |SP|WB|UC] range=[0x500000-0x5fffff] (1MB)\n\
+                     efi: Remove mem04: MMIO range=[0x100000-0x1fffff] (1MB) from e820 map\n";
+        let pairs = "efi: Processing EFI memory map:\n\
+                     efi:   0x000000100000-0x0000001fffff [Conventional Memory|   |  |WB|UC]\n\
+                     efi:   0x000000200000-0x0000002fffff [Boot Data          |   |MR|WB|UC]*\n\
+                     efi:   0x000000300000-0x0000003fffff [Runtime Code       |RUN|  |WB|UC]*\n\
+                     efi:   0x000000400000-0x0000004fffff [ACPI Reclaim Memory|   |  |WB|UC]*\n\
+                     efi:   0x000000500000-0x0000005fffff [Conventional Memory|   |SP|WB|UC]\n";
+        for text in [numbers, names, pairs] {
+            let machine = read(text).unwrap();
+            assert_eq!(machine.source, Source::Efi);
+            assert_eq!((machine.ram_frames(), machine.late_frames()), (0x200, 0x100));
+            let mirrored = frames(0x200, 0x300);
+            assert_eq!(machine.mirrored, [mirrored]);
+            assert_eq!(machine.warnings, []);
+            // Where another list decides, this one still says what is mirrored there.
+            let list = "BIOS-e820: [mem 0x280000-0x2fffff] usable\n";
+            let machine = read(&format!("{list}{text}")).unwrap();
+            assert_eq!((machine.source, machine.ram_frames()), (Source::E820, 0x80));
+            assert_eq!(machine.mirrored, [frames(0x280, 0x300)]);
+            assert!(machine.warnings[0].text.starts_with("BIOS-e820 and EFI disagree"));
+        }
+    }
+
+    #[test]
+    fn xen_logs_are_read_old_and_new() {
+        let old = "(XEN) Xen version 4.4.1 (root@host)\n(XEN) Xen-e820 RAM map:\n\
+                   (XEN)  0000000000100000 - 0000000000200000 (usable)\n\
+                   (XEN)  0000000000200000 - 0000000000300000 (ACPI data)\n\
+                   (XEN)  0000000100000000 - 0000000100100000 (usable)\n\
+                   (XEN) System RAM: 2MB (2048kB)\n\
+                   (XEN) SRAT: Node 2 PXM 2 0-80000000\n\
+                   (XEN) SRAT: Node 3 PXM 3 100000000-180000000\n";
+        let new = "(XEN) [00000027fb4d3d1d] EFI RAM map:\n\
+                   (XEN) [00000027fb4d3d1e]  [0000000000100000, 00000000001fffff] (usable)\n\
+                   (XEN) [00000027fb4d3d1f]  [0000000000200000, 00000000002fffff] (ACPI data)\n\
+                   (XEN) [00000027fb4d3d1f]  [0000000100000000, 00000001000fffff] (usable)\n\
+                   (XEN) [00000027fb4d3d20] SRAT: Node 2 PXM 2 [0000000000000000, 000000007fffffff]\n\
+                   (XEN) SRAT: Node 3 PXM 3 [0000000100000000, 00000001ffffffff] (hotplug)\n";
+        let bare = new.replace("(XEN) ", "");
+        for text in [old, new, &bare] {
+            let machine = read(text).unwrap();
+            assert_eq!(machine.source, Source::Xen);
+            assert_eq!(nodes(&machine), [(2, 0x100), (3, 0x100)]);
+            assert_eq!((machine.late_frames(), machine.warnings), (0x100, Vec::new()));
+        }
+        // A kernel above Xen belongs to the same boot, and its own view is a lower list.
+        let kernel = "Linux version 6.1\nBIOS-provided physical RAM map:\n\
+                      Xen: [mem 0x0000000000100000-0x00000000001fffff] usable\n";
+        let machine = read(&format!("{old}{kernel}")).unwrap();
+        assert_eq!((machine.source, machine.ram_frames()), (Source::Xen, 0x200));
+        assert_eq!(machine.warnings.len(), 1);
+        assert!(machine.warnings[0].text.starts_with("Xen and Xen guest disagree, and Xen counts"));
+        assert_eq!(read(kernel).unwrap().source, Source::XenGuest);
+        // Two boots of both.
+        let twice = format!("{old}{kernel}{old}{kernel}");
+        assert_eq!(read(&twice).unwrap().warnings[0].line, Some(12));
+        let twice = format!("{new}{new}");
+        assert_eq!(read(&twice).unwrap().warnings[0].line, Some(7));
+    }
+
+    #[test]
+    fn of_the_list_that_xen_prints_twice_the_second_counts() {
+        let text = "(XEN) Initial Xen-e820 RAM map:\n\
+                    (XEN)  [0000000000100000, 00000000002fffff] (usable)\n\
+                    (XEN) Xen-e820 RAM map:\n\
+                    (XEN)  [0000000000100000, 00000000001fffff] (usable)\n";
+        let machine = read(text).unwrap();
+        assert_eq!((machine.ram_frames(), machine.warnings), (0x100, Vec::new()));
+    }
+
+    #[test]
+    fn xen_on_arm_lists_banks_and_reservations() {
+        let text = "(XEN) Checking for initrd in /chosen\n\
+                    (XEN) node memory@100000: insert bank 0: 0x100000->0x900000 type: normal\n\
+                    (XEN) RAM: 0000000000100000 - 00000000001fffff\n\
+                    (XEN)\n\
+                    (XEN) MODULE[0]: 0000000000110000 - 0000000000114080 Device Tree\n\
+                    (XEN)  RESVD[0]: 0000000000110000 - 0000000000114000\n\
+                    (XEN)  RESVD[1]: 0000000000120040 - 0000000000122fff\n\
+                    (XEN)  RESVD[2]: 0000000000000000 - 00000000000001ff\n\
+                    (XEN) Xen version 4.18.0 (root@host)\n\
+                    Linux version 6.1\n";
+        let machine = read(text).unwrap();
+        assert_eq!((machine.source, machine.ram_frames()), (Source::Xen, 0x100));
+        let reserved: Vec<_> =
+            machine.reserved.iter().map(|r| (r.range.start().get(), r.range.end().get())).collect();
+        assert_eq!(reserved, [(0x110, 0x115), (0x120, 0x123)]);
+        assert_eq!(machine.reserved[0].name, "Device Tree");
+        // The one outside RAM withholds nothing, but is drawn.
+        assert_eq!((machine.listed.len(), machine.listed[4].line), (5, Some(8)));
+        assert_eq!(machine.warnings, []);
+        let twice = format!("{text}{text}");
+        assert_eq!(read(&twice).unwrap().warnings[0].line, Some(11));
+        // A reservation that is cut could be of any size.
+        let cut = "(XEN) RAM: 0000000000100000 - 00000000001fffff\n\
+                   (XEN)  RESVD[0]: 0000000000110000 - 00000000001140";
+        assert!(error(cut).starts_with("t.log:2: \"(XEN)  RESVD[0]"));
+    }
+
+    #[test]
+    fn wrapped_lines_are_put_together_again() {
+        let log = "[    0.000000] BIOS-e820: [mem 0x0000000000100000-0x00000000001fffff] usable\n\
+                   [    0.000000] BIOS-e820: [mem 0x0000000000200000-0x00000000002fffff] ACPI data\n\
+                   [    0.000000] ACPI: SRAT: Node 3 PXM 3 [mem 0x00000000-0x7fffffff] hotplug\n\
+                   [    0.000000] ACPI: SRAT: Node 4 PXM 4 [mem 0x00000000-0x7fffffff]\n";
+        let efi = "[    0.000000] efi: mem00: [Conventional Memory|   |  |MR|   |WB|WT|WC|UC] \
+                   range=[0x0000000000100000-0x00000000001fffff] (1MB)\n";
+        let xen = "(XEN)  [0000000000100000, 00000000001fffff] (usable)\n\
+                   (XEN)  [0000000000200000, 00000000002fffff] (ACPI data)\n";
+        let arm = "(XEN) RAM: 0000000000100000 - 00000000001fffff\n\
+                   (XEN) MODULE[0]: 0000000000110000 - 0000000000114fff Device Tree\n";
+        for text in [log, efi, xen, arm] {
+            let expected = read(text).unwrap();
+            let same = |wrapped: &str| {
+                let machine = read(wrapped).unwrap_or_else(|error| panic!("{wrapped}: {error}"));
+                assert_eq!(machine.ram, expected.ram, "{wrapped}");
+                assert_eq!(machine.late, expected.late, "{wrapped}");
+                assert_eq!(machine.mirrored, expected.mirrored, "{wrapped}");
+                assert_eq!(machine.reserved.len(), expected.reserved.len(), "{wrapped}");
+                assert_eq!(machine.warnings, [], "{wrapped}");
+            };
+            // Mail: at blanks, behind the first words, quoted or not.
+            for width in [36, 44, 52, 60, 72] {
+                for quote in ["", "> "] {
+                    same(&wrap(text, width, quote));
+                }
+            }
+            // Terminals: anywhere.
+            for width in 40..80 {
+                let hard: Vec<_> = text
+                    .lines()
+                    .map(|line| {
+                        let cut = line.len().min(width);
+                        format!("{}\n{}\n", &line[..cut], &line[cut..])
+                    })
+                    .collect();
+                same(&hard.concat());
+            }
+        }
+    }
+
+    /// Wraps lines at blanks, so that they have at most `width` bytes where they can.
+    fn wrap(text: &str, width: usize, quote: &str) -> String {
+        let mut wrapped = String::new();
+        for line in text.lines() {
+            let mut column = 0;
+            wrapped += quote;
+            for word in line.split_inclusive(' ') {
+                // What stands in front of a line is short, and stays with its first words.
+                if column > 20 && column + word.len() > width {
+                    wrapped = wrapped + "\n" + quote;
+                    column = 0;
+                }
+                wrapped += word;
+                column += word.len();
+            }
+            wrapped += "\n";
+        }
+        wrapped
+    }
+
+    #[test]
+    fn what_only_looks_like_the_rest_of_a_line_is_none() {
+        let shown = error(&format!("BIOS-e820: [mem 0x1000-\n{LOW}"));
+        assert!(shown.starts_with("t.log:1:"), "{shown}");
+        assert!(error("BIOS-e820: [mem 0x1000-\n# 0x1fff] usable\n").starts_with("t.log:1:"));
+        assert!(error("BIOS-e820: [mem 0x1000-\n\n0x1fff] usable\n").starts_with("t.log:1:"));
+        // Any words would make a name.
+        let shown = error("00100000-001fffff : System RAM\n00200000-002fffff : Sys\nhello\n");
+        assert!(shown.starts_with("t.log:2:") && shown.contains("a whole name"), "{shown}");
+        let machine = read("00100000-001fffff : System\nRAM\n").unwrap();
+        assert_eq!(machine.ram_frames(), 0x100);
+    }
+
+    #[test]
+    fn any_boot_can_be_chosen() {
+        let text = format!("Linux version 1\n{LOW}Linux version 2\nLinux version 3\n{HIGH}{LOW}");
+        let boot = |number| parse_text_boot("t.log", &text, number);
+        assert_eq!(boot(Some(1)).unwrap().ram_frames(), 0x100);
+        assert_eq!(boot(Some(1)).unwrap().warnings, []);
+        // The second one has no list and does not count.
+        assert_eq!(boot(Some(2)).unwrap().ram_frames(), 0x200);
+        assert_eq!(boot(Some(2)).unwrap().warnings, []);
+        assert_eq!(boot(None).unwrap().warnings.len(), 1);
+        for wrong in [0, 3, usize::MAX] {
+            let error = boot(Some(wrong)).unwrap_err();
+            assert_eq!(error, MapError::NoSuchBoot { file: "t.log".into(), boot: wrong, boots: 2 });
+            assert!(error.to_string().contains("only 2, counted from 1"), "{error}");
+        }
+        assert!(matches!(parse_text_boot("t.log", "x", Some(1)), Err(MapError::NoMap { .. })));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! ACPI: SRAT: Node 0 PXM 0 [mem 0x00000000-0x7fffffff]                both ends inside
 //! ACPI: SRAT: Node 0 PXM 0 [mem 0x208000000-0xfdfffffff] hotplug
 //! SRAT: Node 0 PXM 0 100000-40000000                                  end outside
+//! SRAT: Node 0 PXM 0 [0000000000000000, 000000007fffffff] (hotplug)   Xen: both ends inside
 //! ```
 
 use bedframe::NodeId;
@@ -37,7 +38,7 @@ fn affinity(mut scan: Scan<'_>) -> Result<Affinity, Fault> {
     scan.need("PXM ", NODE)?;
     scan.decimal(NODE)?;
     let span = if scan.eat("[") {
-        scan.bracketed(RANGE)?
+        if scan.rest().starts_with('m') { scan.bracketed(RANGE)? } else { scan.listed(RANGE)? }
     } else {
         let start = scan.hex(RANGE)?;
         scan.need("-", RANGE)?;
@@ -45,7 +46,7 @@ fn affinity(mut scan: Scan<'_>) -> Result<Affinity, Fault> {
     };
     let mut hotplug = false;
     while !scan.rest().is_empty() {
-        if scan.eat("hotplug") {
+        if scan.eat("hotplug") || scan.eat("(hotplug)") {
             hotplug = true;
         } else {
             scan.need("non-volatile", FLAGS)?;
@@ -77,6 +78,15 @@ mod tests {
             read("SRAT: Node 1 PXM 0 100000-40000000"),
             affinity(1, 0x10_0000, 1 << 30, false)
         );
+    }
+
+    #[test]
+    fn xens_new_format_has_both_ends_inside() {
+        let line = "SRAT: Node 1 PXM 2 [0000000000001000, 0000000000002fff]";
+        assert_eq!(read(line), affinity(1, 0x1000, 0x3000, false));
+        assert_eq!(read(&format!("{line} (hotplug)")), affinity(1, 0x1000, 0x3000, true));
+        let old = "SRAT: Node 1 PXM 2 1000-3000 (hotplug)";
+        assert_eq!(read(old), affinity(1, 0x1000, 0x3000, true));
     }
 
     #[test]

@@ -61,8 +61,7 @@ pub(crate) fn read(text: &str, open: bool) -> Line {
             bank => Line::Bank(bank),
         };
     }
-    for (word, kind) in
-        [("MODULE[", ReservationKind::Module), ("RESVD[", ReservationKind::Static)]
+    for (word, kind) in [("MODULE[", ReservationKind::Module), ("RESVD[", ReservationKind::Static)]
     {
         if scan.eat(word) {
             return Line::Reservation(reservation(text, scan, kind));
@@ -100,14 +99,16 @@ fn begins_like_range(text: &str) -> bool {
 }
 
 fn range(mut scan: Scan<'_>) -> Result<(Span, Kind), Fault> {
-    let span = if scan.eat("[") {
-        scan.listed(RANGE)?
-    } else {
-        let start = scan.hex(RANGE)?;
-        scan.need("-", RANGE)?;
-        exclusive(start, scan.hex(RANGE)?)?
-    };
-    Ok((span, super::e820::kind(scan.rest()).ok_or(Fault::Expected(KIND))?))
+    let kind = |scan: Scan<'_>| super::e820::kind(scan.rest()).ok_or(Fault::Expected(KIND));
+    if scan.eat("[") {
+        return Ok((scan.listed(RANGE)?, kind(scan)?));
+    }
+    let start = scan.hex(RANGE)?;
+    scan.need("-", RANGE)?;
+    let end = scan.hex(RANGE)?;
+    // A number that is cut may be less than its start, so the kind comes first.
+    let kind = kind(scan)?;
+    Ok((exclusive(start, end)?, kind))
 }
 
 fn reservation(
@@ -128,15 +129,116 @@ fn reservation(
 
 /// A range as Xen prints it on Arm.
 fn arm(scan: &mut Scan<'_>) -> Result<Span, Fault> {
-    let first = scan.rest();
-    let start = scan.hex(ARM)?;
-    let digits = first.len() - scan.rest_after_number(first);
+    let (start, digits) = scan.number(ARM)?;
     scan.need("-", ARM)?;
-    let second = scan.rest();
-    let end = scan.hex(ARM)?;
+    let (end, same) = scan.number(ARM)?;
     // A number that is cut is a number still.
-    if second.len() - scan.rest_after_number(second) != digits {
+    if same != digits {
         return Err(Fault::Expected(ARM));
     }
     if end & 0xfff == 0xfff { inclusive(start, end) } else { exclusive(start, end) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(start: u64, end: u64, kind: Kind) -> Line {
+        Line::Range(Ok((Span::new(start, end), kind)))
+    }
+
+    #[test]
+    fn the_prefix_and_stamps_behind_it_are_taken_off() {
+        assert_eq!(text("(XEN) RAM: 0"), Some("RAM: 0"));
+        assert_eq!(text("(XEN) [    0.000000] RAM: 0"), Some("RAM: 0"));
+        assert_eq!(text("(XEN) [2024-01-01 00:00:00] RAM: 0"), Some("RAM: 0"));
+        assert_eq!(text("(XEN) [00000027fb4d3d1d] RAM: 0"), Some("RAM: 0"));
+        assert_eq!(text("(XEN)"), Some(""));
+        assert_eq!(text("Xen: RAM: 0"), None);
+        let listed = "[0000000000000000, 0000000000000fff] (reserved)";
+        assert_eq!(text(&format!("(XEN)  {listed}")), Some(listed));
+    }
+
+    #[test]
+    fn the_old_format_has_its_end_outside_and_the_new_one_inside() {
+        let expected = range(0x1000, 0x9_fc00, Kind::Usable);
+        assert_eq!(read("0000000000001000 - 000000000009fc00 (usable)", false), expected);
+        assert_eq!(read("[0000000000001000, 000000000009fbff] (usable)", false), expected);
+        let nvs = range(0x1000, 0x2000, Kind::AcpiNvs);
+        assert_eq!(read("[0000000000001000, 0000000000001fff] (ACPI NVS)", false), nvs);
+        let other = range(0x1000, 0x2000, Kind::Other(20));
+        assert_eq!(read("[0000000000001000, 0000000000001fff] type 20", false), other);
+    }
+
+    #[test]
+    fn headings_and_starts() {
+        assert_eq!(read("EFI RAM map:", false), Line::Heading { initial: false });
+        assert_eq!(read("Initial Xen-e820 RAM map:", false), Line::Heading { initial: true });
+        assert_eq!(heading("BIOS-provided physical RAM map:"), None);
+        assert_eq!(heading(" RAM map:"), None);
+        assert_eq!(read("Xen version 4.18.0 (root@host) (gcc 12)", false), Line::Start);
+        assert_eq!(read("Checking for initrd in /chosen", false), Line::Start);
+        assert_eq!(read("System RAM: 1919MB (1965176kB)", true), Line::Other);
+        let bank = "node memory@48000000: insert bank 0: 0x48000000->0xc0000000 type: normal";
+        assert_eq!(read(bank, true), Line::Other);
+    }
+
+    #[test]
+    fn on_arm_an_end_is_inside_if_it_ends_a_frame() {
+        let bank = |start, end| Line::Bank(Ok(Span::new(start, end)));
+        let inside = read("RAM: 0000000048000000 - 00000000bfffffff", false);
+        assert_eq!(inside, bank(0x4800_0000, 0xc000_0000));
+        let outside = read("RAM: 0000000048000000 - 00000000c0000000", false);
+        assert_eq!(outside, bank(0x4800_0000, 0xc000_0000));
+        let reserved = |start, end, name: &str, kind| {
+            Line::Reservation(Ok((Span::new(start, end), name.to_string(), kind)))
+        };
+        assert_eq!(
+            read("MODULE[0]: 0000000048000000 - 0000000048014080 Device Tree", false),
+            reserved(0x4800_0000, 0x4801_4080, "Device Tree", ReservationKind::Module)
+        );
+        assert_eq!(
+            read("RESVD[10]: 000000001a807000 - 000000001b807fff", false),
+            reserved(0x1a80_7000, 0x1b80_8000, "RESVD[10]", ReservationKind::Static)
+        );
+    }
+
+    #[test]
+    fn cut_and_wrong_lines_are_faults() {
+        for whole in [
+            "0000000000001000 - 000000000009fc00 (usable)",
+            "[0000000000001000, 000000000009fbff] (usable)",
+        ] {
+            for cut in 9..whole.len() {
+                let read = read(&whole[..cut], true);
+                assert!(matches!(read, Line::Range(Err(Fault::Expected(_)))), "{read:?}");
+            }
+        }
+        let whole = "RAM: 0000000048000000 - 00000000bfffffff";
+        for cut in 4..whole.len() {
+            assert_eq!(read(&whole[..cut], false), Line::Bank(Err(Fault::Expected(ARM))));
+        }
+        let whole = "RESVD[1]: 0000000076000040 - 0000000077c87e47";
+        for cut in 6..whole.len() {
+            assert_eq!(read(&whole[..cut], false), Line::Reservation(Err(Fault::Expected(ARM))));
+        }
+        assert_eq!(
+            read("RAM: 0000000048000000 - 00000000bfffffff x", false),
+            Line::Bank(Err(Fault::Expected(ARM)))
+        );
+        let reversed = "[0000000000002000, 0000000000000fff] (usable)";
+        assert_eq!(read(reversed, false), Line::Range(Err(Fault::Reversed)));
+        assert_eq!(read("RAM: 2000 - 1000", false), Line::Bank(Err(Fault::Reversed)));
+        assert_eq!(
+            read("RAM: 2000 - f0000000000000", false),
+            Line::Bank(Err(Fault::Expected(ARM)))
+        );
+    }
+
+    #[test]
+    fn words_of_a_stack_are_no_ranges() {
+        let stack = "0000000000000000 ffff82d08020a1b2 0000000000000001";
+        assert_eq!(read(stack, false), Line::Other);
+        assert_eq!(read_bare(stack), None);
+    }
 }

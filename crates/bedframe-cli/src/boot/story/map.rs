@@ -38,7 +38,7 @@ fn xen_heap(outcome: &Outcome<'_>) -> String {
 
 /// By zone and node, and range by range.
 pub(super) fn picture(page: &mut Page, outcome: &Outcome<'_>) {
-    chart::picture(page, outcome.machine, NODES);
+    chart::picture(page, "map", outcome.machine, NODES);
     ranges(page, outcome);
 }
 

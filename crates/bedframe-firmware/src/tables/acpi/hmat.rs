@@ -235,7 +235,7 @@ fn entry(revision: u8, kind: u16, record: &[u8]) -> Option<HmatEntry<'_>> {
             HmatEntry::Memory(MemoryAttributes { memory, initiator: valid.then_some(initiator) })
         }
         1 => {
-            let (initiators, targets) = (size(word(16)?), size(word(20)?));
+            let (initiators, targets) = (size(word(12)?), size(word(16)?));
             let (initiators, rest) = list::<4>(record.get(LISTS..)?, initiators)?;
             let (targets, rest) = list::<4>(rest, targets)?;
             let (matrix, _) = list::<2>(rest, initiators.len().checked_mul(targets.len())?)?;

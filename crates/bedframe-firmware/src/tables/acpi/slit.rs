@@ -70,9 +70,11 @@ impl<'a> Slit<'a> {
     #[must_use]
     pub fn is_plausible(&self) -> bool {
         self.rows().enumerate().all(|(from, row)| {
-            row.iter().enumerate().all(|(to, &distance)| {
-                if from == to { distance == 10 } else { distance > 10 }
-            })
+            row.iter().enumerate().all(
+                |(to, &distance)| {
+                    if from == to { distance == 10 } else { distance > 10 }
+                },
+            )
         })
     }
 }
