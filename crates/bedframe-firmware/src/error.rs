@@ -206,12 +206,12 @@ impl MapError {
             MapError::Unreadable { .. } => "a file that can be read",
             MapError::Directory { .. } => "a file",
             MapError::Empty { .. } | MapError::NoMap { .. } | MapError::Binary { .. } => {
-                "a Linux boot log with a memory map (BIOS-e820 lines or node ranges) \
-                 or a flattened device tree"
+                "a boot log of Linux or Xen with a memory map (such as BIOS-e820 lines), \
+                 a copy of /proc/iomem or a flattened device tree"
             }
             MapError::NeedsRoot { .. } => "addresses, as root reads them",
             MapError::NoSuchBoot { .. } => "the number of a boot that has a list of memory",
-            MapError::SratOnly { .. } => "a list of memory beside it: BIOS-e820 lines",
+            MapError::SratOnly { .. } => "a list of memory beside it, such as BIOS-e820 lines",
             MapError::Malformed { expected, .. } | MapError::Tree { expected, .. } => expected,
             MapError::Reversed { .. } => "an end that is not below its start",
             MapError::TooHigh { .. } => "addresses below 2^52",

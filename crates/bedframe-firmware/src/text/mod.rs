@@ -1,7 +1,8 @@
 //! Boot logs.
 //!
 //! Every line is offered to each format in turn; what no format knows is other people's business
-//! and skipped. A file may hold several boots: the last one with a memory list is read.
+//! and skipped. A line that was wrapped is put together again. A file may hold several boots: the
+//! last one with a memory list is read, or the one that is asked for.
 
 mod boot;
 mod e820;
