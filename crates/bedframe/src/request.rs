@@ -13,7 +13,8 @@ pub enum Pool {
     /// The Xen heap: memory that is always mapped, for the hypervisor's own data.
     Xen,
     /// The domain heap: memory that need not be mapped, for guests. In both unified variants it
-    /// reaches all memory, and prefers what the Xen heap cannot use.
+    /// reaches all memory, and prefers what the Xen heap cannot use. During boot, when there are no
+    /// heaps yet, any memory serves it.
     #[default]
     Domain,
 }

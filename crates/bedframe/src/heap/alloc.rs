@@ -3,7 +3,7 @@
 use super::Heap;
 use crate::addr::FrameRange;
 use crate::error::AllocError;
-use crate::index::{Bank, windows_closed, windows_opened};
+use crate::index::{Bank, PlaceKind, windows_closed, windows_opened};
 use crate::platform::Platform;
 use crate::request::{Nodes, Request};
 
@@ -56,7 +56,7 @@ impl<P: Platform> Heap<'_, P> {
             return self.search_runs(id, bank, request);
         };
         if order < 9 {
-            self.search_small(id, bank, request.heap(), order)
+            self.search_small(id, bank, PlaceKind::of(request), order)
         } else {
             self.search_whole(bank, order)
         }

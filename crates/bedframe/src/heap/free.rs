@@ -62,7 +62,7 @@ impl<'a, P: Platform> Heap<'a, P> {
         }
         match chunk.put_in_word(self.cpu.platform, word, mask)? {
             Ok(change) => {
-                if chunk.is_news(change)
+                if chunk.is_news(self.cpu.platform, change)
                     && let Some(arena) = self.directory.arena(arena)
                 {
                     arena.note(&self.cpu, piece.chunk, change);
@@ -181,6 +181,18 @@ impl<'a, P: Platform> Heap<'a, P> {
             let Some(piece) = self.piece(at, end) else { return };
             if let Some(chunk) = self.chunk_of(&piece) {
                 chunk.withdraw(self.cpu.platform, piece.span);
+            }
+            at = piece.end();
+        }
+    }
+
+    /// Undoes that, up to the put.
+    pub(crate) fn readmit(&self, range: FrameRange) {
+        let (mut at, end) = (range.start().get(), range.end().get());
+        while at < end {
+            let Some(piece) = self.piece(at, end) else { return };
+            if let Some(chunk) = self.chunk_of(&piece) {
+                chunk.readmit(self.cpu.platform, piece.span);
             }
             at = piece.end();
         }

@@ -6,9 +6,9 @@
 
 use super::{Heap, range};
 use crate::addr::FrameRange;
-use crate::index::{Arena, Bank, ChunkState, Place, Span};
+use crate::index::{Arena, Bank, ChunkState, Place, PlaceKind, Span};
 use crate::platform::Platform;
-use crate::request::{Pool, Request};
+use crate::request::Request;
 
 /// Broken chunks that are looked into for a block of order 1 to 8 before a whole chunk is broken
 /// for it. A hint says that a chunk has some free frame, not how large its blocks are.
@@ -18,8 +18,8 @@ impl<P: Platform> Heap<'_, P> {
     /// Takes a block out of the chunk in which this CPU allocates, if the request allows it.
     #[inline]
     pub(super) fn take_from_place(&self, request: &Request<'_>, order: u32) -> Option<FrameRange> {
-        let pool = request.heap();
-        let place = self.cpu.slot.place(pool)?;
+        let (pool, kind) = (request.heap(), PlaceKind::of(request));
+        let place = self.cpu.slot.place(kind)?;
         let bank = self.directory.banks().get(place.bank as usize)?;
         if !bank.serves(pool)
             || !request.within().covers(bank.frames())
@@ -40,7 +40,7 @@ impl<P: Platform> Heap<'_, P> {
         let arena = self.directory.arena(bank.arena)?;
         let bit = arena.take_block(&self.cpu, place.chunk, order, place.word)?;
         if bit / 64 != place.word {
-            self.cpu.slot.note_word(pool, place, bit / 64);
+            self.cpu.slot.note_word(kind, place, bit / 64);
         }
         self.block(bank, place.chunk, bit, order)
     }
@@ -72,7 +72,7 @@ impl<P: Platform> Heap<'_, P> {
         &self,
         id: u32,
         bank: &Bank,
-        pool: Pool,
+        kind: PlaceKind,
         order: u32,
     ) -> Option<FrameRange> {
         let arena = self.directory.arena(bank.arena)?;
@@ -81,7 +81,7 @@ impl<P: Platform> Heap<'_, P> {
             .take_broken(&arena, bank, order, tries, false)
             .or_else(|| self.take_whole_part(&arena, bank, order))
             .or_else(|| self.take_broken(&arena, bank, order, u32::MAX, true))?;
-        self.settle(&arena, pool, Place { bank: id, chunk, word: bit / 64 });
+        self.settle(&arena, kind, Place { bank: id, chunk, word: bit / 64 });
         self.block(bank, chunk, bit, order)
     }
 
@@ -143,12 +143,28 @@ impl<P: Platform> Heap<'_, P> {
     }
 
     /// Makes `place` the one in which this CPU allocates, and leaves the one before.
-    fn settle(&self, arena: &Arena<'_>, pool: Pool, place: Place) {
+    fn settle(&self, arena: &Arena<'_>, kind: PlaceKind, place: Place) {
+        // Until a full chunk that is left is merged, neither a place nor a hint tells of it.
+        let _window = self.cpu.window();
         arena.adopt(&self.cpu, place.chunk);
-        let Some(left) = self.cpu.slot.move_to(pool, place) else { return };
-        let bank = self.directory.banks().get(left.bank as usize);
-        if let Some(arena) = bank.and_then(|bank| self.directory.arena(bank.arena)) {
-            arena.leave(&self.cpu, left.chunk);
+        let Some(left) = self.cpu.slot.move_to(kind, place) else { return };
+        if self.leave(left) {
+            return;
         }
+        // Of a newer directory than ours, and so not ours to leave: stay there instead.
+        if let Some(ours) = self.cpu.slot.move_to(kind, left) {
+            self.leave(ours);
+        }
+    }
+
+    /// Ends the adoption of a chunk that was a CPU's place; false if this directory does not know
+    /// it.
+    fn leave(&self, left: Place) -> bool {
+        let bank = self.directory.banks().get(left.bank as usize);
+        let Some(arena) = bank.and_then(|bank| self.directory.arena(bank.arena)) else {
+            return false;
+        };
+        arena.leave(&self.cpu, left.chunk);
+        true
     }
 }

@@ -181,9 +181,10 @@ impl<'a> Arena<'a> {
     pub(crate) fn take_span<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32, span: Span) -> bool {
         let Some(chunk) = self.chunk(number) else { return false };
         if span.is_whole() {
+            // All free, but not merged yet, since a CPU allocates here? Or another merges it now.
             return self.take_whole(cpu, number) || {
-                // All free, but not merged yet: a CPU allocates here.
-                self.merge(cpu, number) && self.take_whole(cpu, number)
+                self.merge(cpu, number);
+                self.take_whole(cpu, number)
             };
         }
         loop {
@@ -196,7 +197,16 @@ impl<'a> Arena<'a> {
                     }
                     // Somebody was faster; what is it now?
                 }
-                ChunkState::Broken => return self.take_words(cpu, number, chunk, span),
+                ChunkState::Broken => {
+                    if self.take_words(cpu, number, chunk, span) {
+                        return true;
+                    }
+                    // Missing, or merged (or about to be) under our hands?
+                    let look = chunk.look(cpu.platform);
+                    if span.words().any(|word| span.mask(word) & !look.free_word(word) != 0) {
+                        return false;
+                    }
+                }
                 _ => return false,
             }
         }
@@ -233,10 +243,16 @@ impl<'a> Arena<'a> {
         if !chunk.is_whole_free(cpu.platform) {
             return false;
         }
-        if !chunk.take_whole() {
-            return false;
+        // Its bit may be the last of a word, and then the bits above say for a moment that siblings
+        // which are put back meanwhile are not there.
+        let _window = cpu.window();
+        while !chunk.take_whole() {
+            // Busy for a moment, by somebody who changes nothing?
+            let entry = chunk.settled(cpu.platform);
+            if !entry.is(ChunkState::WholeFree) || entry.is_referenced() {
+                return false;
+            }
         }
-        // No window: until we return, the chunk is nobody's to put back.
         self.whole.clear(u64::from(number), || chunk.is_whole_free(cpu.platform));
         true
     }
@@ -294,7 +310,7 @@ impl<'a> Arena<'a> {
         if change.was_whole_free {
             self.whole.clear(bit, || chunk.is_whole_free(cpu.platform));
         }
-        if change.word_filled && chunk.is_ripe() {
+        if change.word_filled && chunk.is_ripe(cpu.platform) {
             self.merge(cpu, number);
         }
     }
@@ -322,7 +338,7 @@ impl<'a> Arena<'a> {
     pub(crate) fn leave<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32) {
         let Some(chunk) = self.chunk(number) else { return };
         chunk.adopt(cpu.platform, false);
-        if chunk.is_ripe() {
+        if chunk.is_ripe(cpu.platform) {
             self.merge(cpu, number);
         }
     }

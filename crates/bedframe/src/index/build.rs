@@ -183,7 +183,7 @@ impl<'a, P: Platform> Build<'a, P> {
             None => self.take_from_heap(frames, node).ok_or(failed)?,
         };
         let own = |attr: Attr| attr.with_kind(Kind::Metadata);
-        if self.ledger.set(self.platform, mapped, found, own).is_err() {
+        if self.ledger.set_for_now(self.platform, found, own).is_err() {
             self.give_to_heap(found);
             return Err(failed);
         }
@@ -201,9 +201,9 @@ impl<'a, P: Platform> Build<'a, P> {
         };
         let Some(range) = FrameRange::from_len(start, frames) else { return };
         // It fits: the steps at both ends are there since it was carved, or were never needed.
-        let mapped = self.xen_heap.mapped();
-        let _ = self.ledger.set(self.platform, mapped, range, |attr| attr.with_kind(kind));
-        self.give_to_heap(range);
+        if self.ledger.set_for_now(self.platform, range, |attr| attr.with_kind(kind)).is_ok() {
+            self.give_to_heap(range);
+        }
     }
 
     fn heap(&self) -> Option<Heap<'a, P>> {
@@ -228,6 +228,7 @@ impl<'a, P: Platform> Build<'a, P> {
         if let Some(heap) = self.heap()
             && !self.fresh.covers(range)
         {
+            heap.readmit(range);
             // They were free a moment ago and nobody knows of them: not refused.
             let _ = heap.commit(range, 0, Putting::New);
         }
@@ -245,6 +246,8 @@ impl<'a, P: Platform> Build<'a, P> {
             self.uncarve(address, bytes);
             return Err(error);
         }
+        // Nothing can fail any more; what the ledger takes now, the index does not call free.
+        self.ledger.refill(self.platform, self.xen_heap.mapped());
         self.write(address, header, &sizes);
         Ok(address)
     }

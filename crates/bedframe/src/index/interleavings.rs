@@ -101,7 +101,7 @@ impl World {
             && let Some(result) = chunk.put_in_word(cpu.platform, word, 1 << (bit % 64))
         {
             return result.map(|change| {
-                if chunk.is_news(change) {
+                if chunk.is_news(cpu.platform, change) {
                     arena.note(&cpu, 0, change);
                 }
             });
@@ -364,4 +364,104 @@ fn a_search_during_a_clearing_finds_a_frame_or_sees_a_window() {
         },
         |_, _, right| assert!(right, "a frame was free all the time"),
     );
+}
+
+/// A chunk whose frames are all free throughout is taken, whoever merges it meanwhile.
+#[test]
+fn a_full_chunk_is_taken_whole_while_another_merges_it() {
+    explore(
+        || {
+            let entry =
+                Entry::UNTOUCHED.with_state(ChunkState::Broken).with_hints(0xff).with_adopted(true);
+            World::new(entry, [FULL; WORDS], FULL, 1, 0)
+        },
+        |world| world.arena().leave(&world.cpu(0), 0),
+        |world| world.arena().take_span(&world.cpu(1), 0, Span::WHOLE),
+        |_, (), taken| assert!(taken, "free throughout, and not taken"),
+    );
+}
+
+/// A boot frame that was not freed stays a boot frame.
+#[test]
+fn a_put_that_is_refused_half_way_marks_nothing() {
+    explore(
+        || {
+            // Frame 0 is in use, frame 1 boot-allocated, frame 2 free, the rest in use.
+            let world = World::broken([0b100, 0, 0, 0, 0, 0, 0, 0]);
+            world.planes[0].initialised[0].store(FULL & !0b10, Ordering::Relaxed);
+            world
+        },
+        |world| world.put(0, 0),
+        |world| {
+            let new = [0b10, 0, 0, 0, 0, 0, 0, 0];
+            world.arena().put_span(&world.cpu(1), 0, Span::new(0, 2), &new)
+        },
+        |world, _, put| {
+            let known = world.planes[0].initialised[0].load(Ordering::Relaxed);
+            if put.is_err() {
+                assert_eq!(known & 0b10, 0, "marked as in use by a free that was refused");
+            }
+        },
+    );
+}
+
+/// A frame is taken out of a full chunk and put back while another CPU tries to merge it: the chunk is
+/// merged in the end.
+#[test]
+fn a_merge_that_fails_is_made_up_for() {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(|| {
+        let entry =
+            Entry::UNTOUCHED.with_state(ChunkState::Broken).with_hints(0xff).with_adopted(true);
+        let world = World::new(entry, [FULL; WORDS], FULL, 1, 0);
+        let other = world.clone();
+        let thread = thread::spawn(move || other.arena().leave(&other.cpu(0), 0));
+        if world.arena().take_span(&world.cpu(1), 0, Span::new(511, 1)) {
+            assert_eq!(world.put(1, 511), Ok(()));
+        }
+        thread.join().unwrap();
+        world.check();
+    });
+}
+
+/// A double free is refused while the chunk, free as a whole, is taken: Busy for nothing hides nothing.
+#[test]
+fn a_whole_is_taken_whatever_is_refused_meanwhile() {
+    explore(
+        || World::new(Entry::WHOLE_FREE, [0; WORDS], FULL, 0, 1),
+        |world| world.put(0, 5),
+        |world| world.arena().take_span(&world.cpu(1), 0, Span::WHOLE),
+        |_, put, taken| {
+            if put.is_err() {
+                assert!(taken, "free throughout, and not taken");
+            }
+        },
+    );
+}
+
+/// The last bit of a summary's word is cleared while a sibling's is set and looked for.
+#[test]
+fn a_sibling_is_found_or_a_window_seen() {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(4);
+    builder.check(|| {
+        let world = World::broken([0; WORDS]);
+        let words: Arc<[AtomicU64; 3]> =
+            Arc::new([AtomicU64::new(0), AtomicU64::new(1 << 6), AtomicU64::new(2)]);
+        let (other, w2) = (words.clone(), world.clone());
+        let thread = thread::spawn(move || {
+            let _window = w2.cpu(0).window();
+            Summary::over(&other[..], 128).clear(70, || false)
+        });
+        let summary = Summary::over(&words[..], 128);
+        summary.set(71);
+        let closed = windows_closed(&world.slots);
+        let found = summary.find(0, 128);
+        assert!(
+            found.is_some() || windows_opened(&world.slots) != closed,
+            "71 was put and is hidden"
+        );
+        thread.join().unwrap();
+    });
 }

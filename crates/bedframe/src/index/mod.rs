@@ -28,5 +28,5 @@ pub(crate) use entry::{ChunkState, Entry};
 pub(crate) use records::{CountRefusal, Records};
 #[cfg(not(loom))]
 pub(crate) use segments::segments;
-pub(crate) use slot::{Cpu, Place, windows_closed, windows_opened};
+pub(crate) use slot::{Cpu, Place, PlaceKind, windows_closed, windows_opened};
 pub(crate) use span::{CHUNK_FRAMES, Span, WORDS};

@@ -1,15 +1,16 @@
 //! What each CPU keeps: where it allocates, and how many windows it has opened.
 
+use crate::addr::FrameRange;
 use crate::platform::Platform;
-use crate::request::Pool;
+use crate::request::{Nodes, Pool, Request};
 use crate::sync::{AtomicU64, Ordering, fence_after_rmw, fence_full};
 
 /// A CPU's cache line. Everything in it is a hint or a count: CPUs may share a slot, interrupts
 /// may use it between any two instructions of the CPU, and a CPU may vanish and leave it as it is.
 #[repr(C, align(64))]
 pub(crate) struct Slot {
-    /// For each heap, the chunk in which the CPU allocates, as a [`Place`].
-    places: [AtomicU64; 2],
+    /// For each [`PlaceKind`], the chunk in which the CPU allocates, as a [`Place`].
+    places: [AtomicU64; 4],
     /// Windows opened and closed by this CPU.
     opened: AtomicU64,
     closed: AtomicU64,
@@ -17,6 +18,23 @@ pub(crate) struct Slot {
 
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Slot>() == 64);
+
+/// For which requests a place is: each heap has one for requests that name nothing, and one for those
+/// that name nodes or limits, so that a request for low or far memory does not draw plain ones there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PlaceKind {
+    pool: Pool,
+    limited: bool,
+}
+
+impl PlaceKind {
+    #[inline]
+    pub(crate) fn of(request: &Request<'_>) -> Self {
+        let plain =
+            matches!(request.allowed_nodes(), Nodes::Any) && request.within() == FrameRange::ALL;
+        Self { pool: request.heap(), limited: !plain }
+    }
+}
 
 /// Where a CPU allocates: a chunk of a bank and a word of it. 64 bits, so that it is read and
 /// exchanged in one step.
@@ -63,45 +81,47 @@ impl Slot {
     #[cfg(loom)]
     pub(crate) fn new() -> Self {
         Slot {
-            places: [AtomicU64::new(Place::NONE), AtomicU64::new(Place::NONE)],
+            places: core::array::from_fn(|_| AtomicU64::new(Place::NONE)),
             opened: AtomicU64::new(0),
             closed: AtomicU64::new(0),
         }
     }
 
-    fn of(&self, pool: Pool) -> &AtomicU64 {
-        let [xen, domain] = &self.places;
-        match pool {
-            Pool::Xen => xen,
-            Pool::Domain => domain,
+    fn of(&self, kind: PlaceKind) -> &AtomicU64 {
+        let [xen, domain, limited_xen, limited_domain] = &self.places;
+        match (kind.pool, kind.limited) {
+            (Pool::Xen, false) => xen,
+            (Pool::Domain, false) => domain,
+            (Pool::Xen, true) => limited_xen,
+            (Pool::Domain, true) => limited_domain,
         }
     }
 
-    /// Where the CPU allocates for `pool`.
+    /// Where the CPU allocates for requests of this kind.
     #[inline]
-    pub(crate) fn place(&self, pool: Pool) -> Option<Place> {
-        Place::unpack(self.of(pool).load(Ordering::Relaxed))
+    pub(crate) fn place(&self, kind: PlaceKind) -> Option<Place> {
+        Place::unpack(self.of(kind).load(Ordering::Relaxed))
     }
 
-    /// Both places.
+    /// All places.
     pub(crate) fn all_places(&self) -> impl Iterator<Item = Place> {
-        [Pool::Xen, Pool::Domain].into_iter().filter_map(|pool| self.place(pool))
+        self.places.iter().filter_map(|place| Place::unpack(place.load(Ordering::Relaxed)))
     }
 
     /// Moves to `place`, and returns the place that is left by that. Whoever is told of a place
     /// here, and nobody else, ends its adoption.
     #[must_use]
-    pub(crate) fn move_to(&self, pool: Pool, place: Place) -> Option<Place> {
+    pub(crate) fn move_to(&self, kind: PlaceKind, place: Place) -> Option<Place> {
         let packed = place.pack()?;
-        let old = self.of(pool).swap(packed, Ordering::Relaxed);
+        let old = self.of(kind).swap(packed, Ordering::Relaxed);
         Place::unpack(old).filter(|old| (old.bank, old.chunk) != (place.bank, place.chunk))
     }
 
     /// Notes that the CPU goes on in another word of the same chunk.
-    pub(crate) fn note_word(&self, pool: Pool, old: Place, word: u32) {
+    pub(crate) fn note_word(&self, kind: PlaceKind, old: Place, word: u32) {
         if let (Some(old), Some(new)) = (old.pack(), Place { word, ..old }.pack()) {
             // Fails if an interrupt moved us: its choice stands.
-            let _ = self.of(pool).compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = self.of(kind).compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 }

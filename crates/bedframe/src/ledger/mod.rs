@@ -73,14 +73,22 @@ impl Ledger {
         range: FrameRange,
         change: impl Fn(Attr) -> Attr,
     ) -> Result<(), Full> {
-        if range.is_empty() {
-            return Ok(());
-        }
-        self.set_within_room(platform, range, SLACK, change)?;
+        self.set_for_now(platform, range, change)?;
         // Not before the change, which would take a frame that the caller has just checked; and
         // what was freed just now may be what the next change needs to grow in.
         self.refill(platform, mapped);
         Ok(())
+    }
+
+    /// The same for a change that may have to be undone: takes no pages for growth, so that none
+    /// lies in memory which goes away again.
+    pub(crate) fn set_for_now<P: Platform>(
+        &mut self,
+        platform: &P,
+        range: FrameRange,
+        change: impl Fn(Attr) -> Attr,
+    ) -> Result<(), Full> {
+        if range.is_empty() { Ok(()) } else { self.set_within_room(platform, range, SLACK, change) }
     }
 
     fn set_within_room<P: Platform>(
@@ -184,7 +192,7 @@ impl Ledger {
     }
 
     /// Keeps pages ready for growth, out of free mapped memory, once the inline page is half full.
-    fn refill<P: Platform>(&mut self, platform: &P, mapped: FrameRange) {
+    pub(crate) fn refill<P: Platform>(&mut self, platform: &P, mapped: FrameRange) {
         while self.pages.spares() < SPARES
             && (self.pages.inline_room() < STEPS / 2 || self.has_second_page(platform))
         {

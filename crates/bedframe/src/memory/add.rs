@@ -68,6 +68,8 @@ impl<P: Platform> Memory<P> {
         }
         if self.heap().is_none() {
             self.note_ram(&mut boot, range, node)?;
+            let mapped = boot.mapped();
+            boot.ledger.refill(&self.platform, mapped);
         } else if stretch.frames() != new {
             return Err(MapError::BadRange { range });
         } else {
@@ -76,22 +78,26 @@ impl<P: Platform> Memory<P> {
         Ok(new)
     }
 
+    /// Takes no memory for the ledger's growth: the caller may have to undo this.
     fn note_ram(&self, boot: &mut Boot, range: FrameRange, node: NodeId) -> Result<(), MapError> {
-        let mapped = boot.mapped();
         let full = MapError::NoMetadata { frames: 1 };
         let zero = FrameRange::single(Mfn::ZERO);
         let (_, at_zero) = boot.ledger.at(&self.platform, Mfn::ZERO);
-        let withhold =
-            range.contains(Mfn::ZERO) && !self.hand_out_frame_zero && at_zero == Attr::HOLE;
+        // A release would hand it out as well.
+        let handed_out = matches!(at_zero.kind(), Kind::Open | Kind::Releasable);
+        let withhold = range.contains(Mfn::ZERO)
+            && !self.hand_out_frame_zero
+            && !at_zero.is_ram()
+            && handed_out;
         if withhold {
             let reserve = |attr: Attr| attr.with_kind(Kind::Reserved);
-            boot.ledger.set(&self.platform, mapped, zero, reserve).map_err(|_| full)?;
+            boot.ledger.set_for_now(&self.platform, zero, reserve).map_err(|_| full)?;
         }
         let add = |attr: Attr| if attr.is_ram() { attr } else { attr.with_ram(node) };
-        let added = boot.ledger.set(&self.platform, mapped, range, add).map_err(|_| full);
+        let added = boot.ledger.set_for_now(&self.platform, range, add).map_err(|_| full);
         if withhold && added.is_err() {
-            // It takes a step away.
-            let _ = boot.ledger.set(&self.platform, mapped, zero, |_| at_zero);
+            // It takes a step away, or changes none.
+            let _ = boot.ledger.set_for_now(&self.platform, zero, |_| at_zero);
         }
         added
     }
@@ -118,7 +124,7 @@ impl<P: Platform> Memory<P> {
             Err(error) => {
                 // The steps are there since `note_ram`, so this needs no room.
                 let gone = |attr: Attr| attr.without_ram();
-                let _ = ledger.set(&self.platform, xen_heap.mapped(), fresh, gone);
+                let _ = ledger.set_for_now(&self.platform, fresh, gone);
                 Err(error)
             }
         }

@@ -75,6 +75,16 @@ impl<P: Platform> Memory<P> {
     /// The frame's chunk for one word; the first reference to a frame of a chunk zeroes the chunk's
     /// records, 2 KiB, with interrupts masked.
     pub fn reference(&self, frame: Mfn) -> Result<(), ReferenceError> {
+        loop {
+            match self.try_reference(frame) {
+                // Somebody else adopted it between our look and our step: now it is in use.
+                Err(ReferenceError::NotInUse { state: PageState::InUse, .. }) => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn try_reference(&self, frame: Mfn) -> Result<(), ReferenceError> {
         let refused = ReferenceError::NotInUse { frame, state: self.state(frame) };
         let heap = self.heap().ok_or(ReferenceError::NoRecords)?;
         let end = frame.get().saturating_add(1);

@@ -21,6 +21,7 @@ mod misuse;
 mod owned;
 mod refusals;
 mod release;
+mod review;
 mod threads;
 mod types;
 mod xen_heap;

@@ -9,26 +9,39 @@ use crate::sync::{Ordering, fence_after_rmw};
 impl Chunk<'_> {
     /// Whether, a word of the chunk having just become full or the chunk having just been left (by
     /// a read-modify-write in both cases), nothing is missing and nobody has adopted it.
-    pub(crate) fn is_ripe(&self) -> bool {
+    pub(crate) fn is_ripe<P: Platform>(&self, platform: &P) -> bool {
         // Pairs with the fence of whoever fills another word at the same time, or leaves the
         // chunk: each has written (its word, or the entry) before its fence and reads after it, so
         // one of the two sees both. Holds on Arm as on x86: fences alone are relied on.
         fence_after_rmw();
-        let entry = self.load();
-        entry.is(ChunkState::Broken) && !entry.is_adopted() && self.is_full()
+        // A holder of Busy may be failing to merge, for want of the very frame that has just come.
+        let entry = self.settled(platform);
+        entry.is(ChunkState::Broken) && !entry.is_adopted() && self.looks_full(platform)
     }
 
     /// Whether the hints above the chunk must be told of a change, or the chunk is to be merged.
     #[inline]
-    pub(crate) fn is_news(&self, change: Change) -> bool {
+    pub(crate) fn is_news<P: Platform>(&self, platform: &P, change: Change) -> bool {
         // Most changes are none; and most words that become full do so where a CPU allocates.
         change != Change::NONE
-            && (change != Change { word_filled: true, ..Change::NONE } || self.is_ripe())
+            && (change != Change { word_filled: true, ..Change::NONE } || self.is_ripe(platform))
     }
 
-    /// Whether every word of the free plane is full.
-    pub(super) fn is_full(&self) -> bool {
-        self.planes.free.iter().all(|word| word.load(Ordering::Acquire) == FULL)
+    /// Whether the chunk is Broken and every word full. A merge that fails meanwhile, with words at
+    /// zero for a moment, does not deceive it.
+    fn looks_full<P: Platform>(&self, platform: &P) -> bool {
+        loop {
+            let entry = self.settled(platform);
+            if !entry.is(ChunkState::Broken) {
+                return false;
+            }
+            if self.planes.free.iter().all(|word| word.load(Ordering::Acquire) == FULL) {
+                return true;
+            }
+            if entry.held_still(self.load()) {
+                return false;
+            }
+        }
     }
 
     /// Makes a Broken chunk with every frame free whole. False, with nothing changed, if some
@@ -36,7 +49,7 @@ impl Chunk<'_> {
     ///
     /// Cost: Busy for eight words.
     pub(crate) fn merge<P: Platform>(&self, platform: &P) -> bool {
-        if !self.load().is(ChunkState::Broken) || !self.is_full() {
+        if !self.looks_full(platform) {
             return false;
         }
         let held = self.hold(platform);

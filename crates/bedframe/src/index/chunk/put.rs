@@ -192,6 +192,11 @@ impl Chunk<'_> {
                 ChunkState::WholeUsed => (0, FULL),
                 ChunkState::Untouched | ChunkState::Busy => (0, 0),
             };
+            let withdrawn = match state {
+                ChunkState::Broken => load(&self.planes.dirty) & !known,
+                _ => 0,
+            };
+            let known = known | withdrawn;
             let bad = mask & (free | known & new | !known & !new);
             if bad != 0 {
                 let bit = word as u32 * 64 + bad.trailing_zeros();
@@ -214,13 +219,14 @@ impl Chunk<'_> {
         let mut done = PutWords { hints, word_filled: false, stopped: None };
         for word in span.words() {
             let mask = span.mask(word);
-            if let Some(initialised) = self.planes.initialised.get(word) {
-                // Before the frames can be taken; the Release in `set_free` keeps the order.
-                initialised.fetch_or(mask, Ordering::Relaxed);
-            }
+            let Some(initialised) = self.planes.initialised.get(word) else { continue };
+            // Before the frames can be taken; the Release in `set_free` keeps the order.
+            let known = initialised.fetch_or(mask, Ordering::Relaxed);
             match self.set_free(word, mask) {
                 Ok(full) => done.word_filled |= full,
                 Err(free) => {
+                    // Those of the word that were new are not freed, and so stay new.
+                    initialised.fetch_and(known | !mask, Ordering::Relaxed);
                     let base = word as u32 * 64;
                     let put = base.saturating_sub(span.first);
                     done.stopped = Some((base + free.trailing_zeros(), put));

@@ -89,6 +89,7 @@ impl Chunk<'_> {
         match was.state() {
             ChunkState::WholeUsed => {
                 self.write_planes(|word| (0, !span.mask(word)));
+                self.mark_withdrawn(span, true);
             }
             ChunkState::Broken => {
                 for word in span.words() {
@@ -96,6 +97,7 @@ impl Chunk<'_> {
                         initialised.fetch_and(!span.mask(word), Ordering::Relaxed);
                     }
                 }
+                self.mark_withdrawn(span, true);
             }
             ChunkState::Untouched | ChunkState::WholeFree | ChunkState::Busy => {
                 held.release(was);
@@ -103,5 +105,29 @@ impl Chunk<'_> {
             }
         }
         held.release(was.with_state(ChunkState::Broken));
+    }
+
+    /// Withdrawn frames are dirty and not initialised, which no other frame is: so a free of one
+    /// as a boot frame, which began before it came into the heap and was withdrawn, is refused.
+    fn mark_withdrawn(&self, span: Span, withdrawn: bool) {
+        for word in span.words() {
+            if let Some(dirty) = self.planes.dirty.get(word) {
+                if withdrawn {
+                    dirty.fetch_or(span.mask(word), Ordering::Relaxed);
+                } else {
+                    dirty.fetch_and(!span.mask(word), Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Lets withdrawn frames be put back as new ones.
+    pub(crate) fn readmit<P: Platform>(&self, platform: &P, span: Span) {
+        let held = self.hold(platform);
+        let was = held.was;
+        if was.is(ChunkState::Broken) {
+            self.mark_withdrawn(span, false);
+        }
+        held.release(was);
     }
 }
