@@ -115,7 +115,7 @@
 //! | `alloc`, orders 7 and 8, the same | 0 | 2 or 4 | 1 |
 //! | `free` of up to 64 frames of one word that has another free frame | 0 | 1 | 1 |
 //! | the same, the word had none | the chunk: Busy for one word | 3, and 0 to 4 in summaries | 2 to 6 |
-//! | `alloc` of order 9 | 0 | 1, and 1 to 4 in summaries | 2 to 5 |
+//! | `alloc` of order 9 | 0 | 1, 2 for its window, and 1 to 4 in summaries | 3 to 6 |
 //! | `free` of order 9 | 0 | 1, and 0 to 4 in summaries | 1 to 5 |
 //! | `free` of frames from boot | the ledger's for one search, then the chunk: Busy | 2 each word, and 3 | 4, or 5 for the first of a chunk |
 //! | `alloc` and `free` before hand-over | the ledger's for a walk over its steps | 1 | 2, and the steps that change |

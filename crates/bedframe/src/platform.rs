@@ -16,7 +16,8 @@ pub struct InterruptMask(pub usize);
 /// The machine below Bedframe.
 ///
 /// Two methods say how frames are reached; the rest has defaults that are right for one CPU
-/// without interrupts.
+/// without interrupts. All but [`Platform::misuse`] may be called while the ledger or a chunk is
+/// held, and so must not call into the same [`Memory`](crate::Memory).
 ///
 /// # Safety
 ///

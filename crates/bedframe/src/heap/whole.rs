@@ -9,7 +9,7 @@ impl<P: Platform> Heap<'_, P> {
     /// Looks for a block of `2^order` frames, order 9 or above, in one bank.
     ///
     /// Cost where the first chunk that is looked at is free: for order 9 one compare-exchange on
-    /// its entry and a few words of summary; above, that for each of its chunks.
+    /// its entry, a window and a few words of summary; above, that for each of its chunks.
     pub(super) fn search_whole(&self, bank: &Bank, order: u32) -> Option<FrameRange> {
         let arena = self.directory.arena(bank.arena)?;
         let segments = self.directory.segments();

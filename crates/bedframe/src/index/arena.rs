@@ -237,7 +237,8 @@ impl<'a> Arena<'a> {
 
     /// Takes the whole chunk.
     ///
-    /// Cost: one compare-exchange and two to four words of summary.
+    /// Cost: one compare-exchange, a window (two additions on the CPU's own line) and one to four
+    /// words of summary.
     pub(crate) fn take_whole<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32) -> bool {
         let Some(chunk) = self.chunk(number) else { return false };
         if !chunk.is_whole_free(cpu.platform) {
@@ -259,7 +260,7 @@ impl<'a> Arena<'a> {
 
     /// Puts the whole chunk back, if it was taken whole.
     ///
-    /// Cost: one compare-exchange and two to four words of summary.
+    /// Cost: one compare-exchange and none to four words of summary.
     pub(crate) fn put_whole(&self, number: u32) -> bool {
         let Some(chunk) = self.chunk(number) else { return false };
         if !chunk.load().is(ChunkState::WholeUsed) {

@@ -38,7 +38,8 @@ pub(crate) struct Planes {
     /// The frame has been in the heap. Where neither this nor `free` is set the frame is
     /// Uninitialised, or was never RAM to hand out: the ledger knows which.
     pub(crate) initialised: [AtomicU64; WORDS],
-    /// The frame is to be scrubbed before another owner sees it.
+    /// The frame is to be scrubbed before another owner sees it; where it is not initialised, it was
+    /// withdrawn from the heap for Bedframe's own use, and is not to be put back.
     pub(crate) dirty: [AtomicU64; WORDS],
 }
 
