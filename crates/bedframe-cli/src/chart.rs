@@ -25,6 +25,9 @@ pub(crate) fn apart(machine: &Machine) -> Option<String> {
     if machine.reserved_frames() > 0 {
         apart.push(format!("{} reserved", size(machine.reserved_frames())));
     }
+    if !machine.mirrored.is_empty() {
+        apart.push(format!("{} mirrored", size(frames(&machine.mirrored))));
+    }
     if machine.late_frames() > 0 {
         apart.push(format!("{} to be released late", size(machine.late_frames())));
     }
@@ -32,6 +35,11 @@ pub(crate) fn apart(machine: &Machine) -> Option<String> {
         apart.push(some(machine.placements.len() as u64, "reservation") + " to find a place for");
     }
     (!apart.is_empty()).then(|| apart.join(", "))
+}
+
+/// How many frames the ranges hold.
+pub(crate) fn frames(ranges: &[FrameRange]) -> u64 {
+    ranges.iter().map(|range| range.frames()).sum()
 }
 
 /// How much memory there is, and where.

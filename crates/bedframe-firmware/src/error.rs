@@ -5,6 +5,7 @@ use alloc::string::String;
 use core::fmt::{self, Write as _};
 
 use crate::machine::Source;
+use crate::tables::TableError;
 
 /// Why a source could not be read into a [`Machine`](crate::Machine).
 ///
@@ -30,7 +31,14 @@ pub enum MapError {
         /// The file.
         file: String,
     },
-    /// The file is neither text nor a flattened device tree.
+    /// The file is larger than any map.
+    TooLarge {
+        /// The file.
+        file: String,
+        /// How many bytes are read at most.
+        limit: u64,
+    },
+    /// The file is neither text nor a table that is known.
     Binary {
         /// The file.
         file: String,
@@ -106,6 +114,22 @@ pub enum MapError {
         /// What should be there.
         expected: &'static str,
     },
+    /// A binary table is cut or corrupt.
+    Table {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        error: TableError,
+    },
+    /// A binary table that is whole, but is or has no list of memory.
+    NoMapInTable {
+        /// The file.
+        file: String,
+        /// What the table is called.
+        table: String,
+        /// What it holds instead.
+        holds: &'static str,
+    },
     /// A device tree source must be compiled first, and there is no compiler.
     NoCompiler {
         /// The file.
@@ -161,11 +185,14 @@ impl MapError {
             MapError::Unreadable { file, .. }
             | MapError::Directory { file }
             | MapError::Empty { file }
+            | MapError::TooLarge { file, .. }
             | MapError::Binary { file, .. }
             | MapError::NoMap { file }
             | MapError::NoSuchBoot { file, .. }
             | MapError::NoRam { file, .. }
             | MapError::Tree { file, .. }
+            | MapError::Table { file, .. }
+            | MapError::NoMapInTable { file, .. }
             | MapError::NoCompiler { file, .. }
             | MapError::Compiler { file, .. } => file,
             MapError::NeedsRoot { place }
@@ -205,10 +232,16 @@ impl MapError {
         match self {
             MapError::Unreadable { .. } => "a file that can be read",
             MapError::Directory { .. } => "a file",
-            MapError::Empty { .. } | MapError::NoMap { .. } | MapError::Binary { .. } => {
+            MapError::Empty { .. }
+            | MapError::TooLarge { .. }
+            | MapError::NoMap { .. }
+            | MapError::Binary { .. }
+            | MapError::NoMapInTable { .. } => {
                 "a boot log of Linux or Xen with a memory map (such as BIOS-e820 lines), \
-                 a copy of /proc/iomem or a flattened device tree"
+                 a copy of /proc/iomem, a flattened device tree or the boot information of \
+                 multiboot2"
             }
+            MapError::Table { error, .. } => error.expected(),
             MapError::NeedsRoot { .. } => "addresses, as root reads them",
             MapError::NoSuchBoot { .. } => "the number of a boot that has a list of memory",
             MapError::SratOnly { .. } => "a list of memory beside it, such as BIOS-e820 lines",
@@ -233,6 +266,9 @@ impl fmt::Display for MapError {
                 write!(f, "{file}: is a directory; expected {expected}")
             }
             MapError::Empty { file } => write!(f, "{file}: is empty; expected {expected}"),
+            MapError::TooLarge { file, limit } => {
+                write!(f, "{file}: is over {limit} bytes, larger than any map; expected {expected}")
+            }
             MapError::Binary { file, offset } => {
                 write!(f, "{file}: is no text from byte {offset} on; expected {expected}")
             }
@@ -277,6 +313,10 @@ impl fmt::Display for MapError {
                 f,
                 "{file}: the device tree is cut or corrupt at byte {offset}: expected {expected}"
             ),
+            MapError::Table { file, error } => write!(f, "{file}: {error}"),
+            MapError::NoMapInTable { file, table, holds } => {
+                write!(f, "{file}: is {table}, which {holds}; expected {expected}")
+            }
             MapError::NoCompiler { file, command } => write!(
                 f,
                 "{file}: is device tree source, and dtc is not installed; \

@@ -2,36 +2,42 @@
 
 use std::ffi::{OsStr, OsString};
 use std::format;
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::string::{String, ToString};
+use std::thread;
 use std::vec::Vec;
 
+use crate::binary::{one_boot, parse_bytes};
 use crate::error::MapError;
-use crate::fdt::{is_tree, parse_fdt};
+use crate::fdt::parse_fdt;
 use crate::machine::Machine;
-use crate::text::{is_dts, parse_text_boot};
+use crate::text::is_dts;
 
 /// The device tree compiler, as it is found along `PATH`.
 const COMPILER: &str = "dtc";
 
-/// Reads a machine from a file: a boot log, a copy of `/proc/iomem`, a flattened device tree (told by its magic number),
-/// or a device tree source, which an installed `dtc` compiles. The machine is called by the
-/// file's name without its directories.
+/// More than the longest log. A device may go on for ever.
+const LIMIT: u64 = 256 << 20;
+
+/// Reads a machine from a file: whatever [`parse_bytes`] reads, or a device tree source, which an
+/// installed `dtc` compiles. The machine is called by the file's name without its directories.
 ///
 /// # Errors
 ///
-/// [`MapError::Directory`], [`Unreadable`](MapError::Unreadable), [`Empty`](MapError::Empty) and
-/// [`Binary`](MapError::Binary) if there is nothing to read;
+/// [`MapError::Directory`], [`Unreadable`](MapError::Unreadable) and
+/// [`TooLarge`](MapError::TooLarge) if there is nothing to read;
 /// [`NoCompiler`](MapError::NoCompiler) and [`Compiler`](MapError::Compiler) for a source; and
-/// what [`parse_text`](crate::parse_text) and [`parse_fdt`] say of the contents.
+/// what [`parse_bytes`] says of the contents.
 pub fn read_file(path: impl AsRef<Path>) -> Result<Machine, MapError> {
     read_file_boot(path, None)
 }
 
 /// Reads a machine from a file as [`read_file`] does; of several boots in a log the one of this
-/// number, as [`parse_text_boot`] counts them. A device tree is no log and has none to choose.
+/// number, as [`parse_text_boot`](crate::parse_text_boot) counts them. All that is no log is one
+/// boot.
 ///
 /// # Errors
 ///
@@ -40,43 +46,94 @@ pub fn read_file_boot(path: impl AsRef<Path>, boot: Option<usize>) -> Result<Mac
     read_with(path.as_ref(), boot, COMPILER.as_ref())
 }
 
+/// Reads a machine from a stream to its end, as [`read_file_boot`] does from a file. `name` is
+/// what errors and the machine call it.
+///
+/// # Errors
+///
+/// Those of [`read_file_boot`].
+pub fn read_stream(
+    name: &str,
+    stream: impl Read,
+    boot: Option<usize>,
+) -> Result<Machine, MapError> {
+    let data = contents(name, stream)?;
+    parse(name, None, &data, boot, COMPILER.as_ref())
+}
+
 fn read_with(path: &Path, boot: Option<usize>, compiler: &OsStr) -> Result<Machine, MapError> {
-    let file = path.display().to_string();
+    let name = path.display().to_string();
+    let unreadable =
+        |error: io::Error| MapError::Unreadable { file: name.clone(), reason: error.to_string() };
     if path.is_dir() {
-        return Err(MapError::Directory { file });
+        return Err(MapError::Directory { file: name });
     }
-    let data = fs::read(path)
-        .map_err(|error| MapError::Unreadable { file: file.clone(), reason: error.to_string() })?;
-    let mut machine = if data.is_empty() {
-        return Err(MapError::Empty { file });
-    } else if is_tree(&data) {
-        parse_fdt(&file, &data)?
-    } else {
-        let text = core::str::from_utf8(&data).map_err(|error| MapError::Binary {
-            file: file.clone(),
-            offset: error.valid_up_to(),
-        })?;
-        let source = path.extension().is_some_and(|extension| extension == "dts");
-        if !text.trim().is_empty() && (source || is_dts(text)) {
-            parse_fdt(&file, &compile(path, &file, compiler)?)?
-        } else {
-            parse_text_boot(&file, text, boot)?
-        }
-    };
+    let file = File::open(path).map_err(unreadable)?;
+    if file.metadata().is_ok_and(|metadata| metadata.len() > LIMIT) {
+        return Err(MapError::TooLarge { file: name, limit: LIMIT });
+    }
+    let data = contents(&name, file)?;
+    let mut machine = parse(&name, Some(path), &data, boot, compiler)?;
     if let Some(name) = path.file_name() {
         machine.name = name.to_string_lossy().into_owned();
     }
     Ok(machine)
 }
 
-/// The flattened tree that the compiler makes of a source.
-fn compile(path: &Path, file: &str, compiler: &OsStr) -> Result<Vec<u8>, MapError> {
-    let command = shown_command(path);
+/// All that comes out of a stream.
+pub(crate) fn contents(name: &str, stream: impl Read) -> Result<Vec<u8>, MapError> {
+    let file = || name.to_string();
+    let mut data = Vec::new();
+    let read = stream.take(LIMIT + 1).read_to_end(&mut data);
+    match read.map(|len| u64::try_from(len).unwrap_or(u64::MAX)) {
+        Ok(len) if len > LIMIT => Err(MapError::TooLarge { file: file(), limit: LIMIT }),
+        Ok(_) => Ok(data),
+        Err(error) => Err(MapError::Unreadable { file: file(), reason: error.to_string() }),
+    }
+}
+
+/// Reads bytes; a source is compiled at its path, since it may include others beside it.
+fn parse(
+    name: &str,
+    path: Option<&Path>,
+    data: &[u8],
+    boot: Option<usize>,
+    compiler: &OsStr,
+) -> Result<Machine, MapError> {
+    let named = path.and_then(Path::extension).is_some_and(|extension| extension == "dts");
+    let is_source = |text: &str| !text.trim().is_empty() && (named || is_dts(text));
+    if core::str::from_utf8(data).is_ok_and(is_source) {
+        one_boot(name, boot)?;
+        return parse_fdt(name, &compile(name, path, data, compiler)?);
+    }
+    parse_bytes(name, data, boot)
+}
+
+/// The flattened tree that the compiler makes of a source: of the file, or of what is sent to it.
+fn compile(
+    name: &str,
+    path: Option<&Path>,
+    data: &[u8],
+    compiler: &OsStr,
+) -> Result<Vec<u8>, MapError> {
+    let command = path.map_or_else(|| format!("{COMPILER} -I dts -O dtb"), shown_command);
+    let input = path.map_or("-".as_ref(), Path::as_os_str);
     let run = Command::new(compiler)
         .args(["-q", "-I", "dts", "-O", "dtb", "-o", "-", "--"])
-        .arg(path)
-        .output();
-    let file = file.to_string();
+        .arg(input)
+        .stdin(if path.is_none() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .and_then(|mut child| {
+            let input = child.stdin.take();
+            thread::scope(|scope| {
+                // A compiler that has seen enough closes its end.
+                scope.spawn(|| input.map(|mut input| input.write_all(data)));
+                child.wait_with_output()
+            })
+        });
+    let file = name.to_string();
     match run {
         Ok(output) if output.status.success() => Ok(output.stdout),
         Ok(output) => {

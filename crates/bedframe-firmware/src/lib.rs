@@ -9,7 +9,9 @@
 //!   per node; what a kernel shows in `/proc/iomem`;
 //! - boot logs of Xen, on PCs and on Arm, by the same function;
 //! - flattened device trees ([`parse_fdt`]), and their sources where `dtc` is installed;
-//! - any of them in a file ([`read_file`]);
+//! - multiboot2's boot information, and any of these as bytes ([`parse_bytes`]) or in a file
+//!   ([`read_file`]);
+//! - this computer ([`read_host`]);
 //! - binary tables of ACPI, UEFI and boot loaders ([`tables`]).
 //!
 //! ```
@@ -48,6 +50,8 @@ pub mod fdt;
 pub mod tables;
 
 #[cfg(feature = "alloc")]
+mod binary;
+#[cfg(feature = "alloc")]
 mod bundle;
 #[cfg(feature = "alloc")]
 mod error;
@@ -55,6 +59,8 @@ mod error;
 mod file;
 #[cfg(feature = "alloc")]
 mod homes;
+#[cfg(feature = "std")]
+mod host;
 #[cfg(feature = "alloc")]
 mod machine;
 #[cfg(feature = "alloc")]
@@ -68,13 +74,17 @@ mod text;
 
 pub use bedframe::{FrameRange, Mfn, NodeId};
 #[cfg(feature = "alloc")]
+pub use binary::parse_bytes;
+#[cfg(feature = "alloc")]
 pub use bundle::{DEFAULT, MACHINES, bundled};
 #[cfg(feature = "alloc")]
 pub use error::{MapError, Place};
 #[cfg(feature = "alloc")]
 pub use fdt::parse_fdt;
 #[cfg(feature = "std")]
-pub use file::{read_file, read_file_boot};
+pub use file::{read_file, read_file_boot, read_stream};
+#[cfg(feature = "std")]
+pub use host::read_host;
 #[cfg(feature = "alloc")]
 pub use machine::{
     Distances, DynamicReservation, Kind, LateRange, LateReason, Listed, Machine, RamRange,

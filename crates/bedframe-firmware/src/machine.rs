@@ -18,7 +18,7 @@ pub struct Machine {
     pub source: Source,
     /// RAM in ascending order, disjoint; neighbours on the same node are one range.
     pub ram: Vec<RamRange>,
-    /// RAM that must never be handed out, in ascending order, disjoint, inside [`ram`](Self::ram).
+    /// RAM that must not be handed out, in ascending order, disjoint, inside [`ram`](Self::ram).
     pub reserved: Vec<Reservation>,
     /// Memory that is no RAM yet and becomes some by a late release; ascending, disjoint.
     pub late: Vec<LateRange>,
@@ -98,6 +98,8 @@ pub enum Source {
     NodeRanges,
     /// The memory nodes of a flattened device tree.
     DeviceTree,
+    /// The memory map of multiboot2's boot information, or UEFI's inside it.
+    Multiboot2,
 }
 
 impl fmt::Display for Source {
@@ -113,6 +115,7 @@ impl fmt::Display for Source {
             Source::Iomem => "/proc/iomem",
             Source::NodeRanges => "node ranges",
             Source::DeviceTree => "device tree",
+            Source::Multiboot2 => "multiboot2",
         })
     }
 }
@@ -126,7 +129,7 @@ pub struct RamRange {
     pub node: NodeId,
 }
 
-/// Frames of RAM that are never to be handed out.
+/// Frames of RAM that are not to be handed out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reservation {
     /// The frames: every frame that the reservation touches, as far as it is RAM. Never empty.
@@ -148,8 +151,18 @@ pub enum ReservationKind {
     Module,
     /// Kept for a device or for firmware.
     Static,
+    /// A ramdisk that the boot loader left for the kernel: [releasable](Self::is_releasable).
+    Ramdisk,
     /// From the reservation block in a device tree's head.
     MemReserve,
+}
+
+impl ReservationKind {
+    /// Whether the frames become RAM like any other once their contents have been read.
+    #[must_use]
+    pub const fn is_releasable(self) -> bool {
+        matches!(self, ReservationKind::Ramdisk)
+    }
 }
 
 impl fmt::Display for ReservationKind {
@@ -158,6 +171,7 @@ impl fmt::Display for ReservationKind {
             ReservationKind::NoMap => "no-map",
             ReservationKind::Static => "reserved",
             ReservationKind::Module => "module",
+            ReservationKind::Ramdisk => "ramdisk",
             ReservationKind::MemReserve => "memreserve",
         })
     }

@@ -349,6 +349,32 @@ fn reservations_of_xen_on_arm_are_kept() {
     }
 }
 
+/// What a kernel tells of the reservations in its device tree, in frames.
+#[test]
+fn reservations_in_the_logs_of_boards_are_kept() {
+    for (file, count, frames) in [
+        // 64 KiB that is mapped, and 320 KiB of firmware that is not.
+        ("bananapi-r4-mt7988-4g.log", 2, 16 + 80),
+        // Eleven, of which one lies where there is no RAM; what is reusable is not withheld.
+        ("orangepi-rv2-riscv64-8g.log", 10, 128 + 192 + 512 + 3 + 3 + 246 + 4 + 64 + 64 + 4096),
+        // All of its seventeen lie below the first RAM.
+        ("spacemit-k3-riscv64-32g.log", 0, 0),
+    ] {
+        let machine = read_file(machines().join(file)).unwrap();
+        assert_eq!((machine.reserved.len(), machine.reserved_frames()), (count, frames), "{file}");
+        let drawn = |name: &str| machine.listed.iter().any(|l| l.kind.to_string().contains(name));
+        assert_eq!(drawn("reusable linux,cma"), !file.starts_with("bananapi"), "{file}");
+        assert!(machine.reserved.iter().all(|r| !r.kind.is_releasable()));
+    }
+    let banana = read_file(machines().join("bananapi-r4-mt7988-4g.log")).unwrap();
+    let kinds: Vec<_> = banana.reserved.iter().map(|r| (r.name.as_str(), r.kind)).collect();
+    let expected = [
+        ("ramoops@42ff0000", ReservationKind::Static),
+        ("secmon@43000000", ReservationKind::NoMap),
+    ];
+    assert_eq!(kinds, expected);
+}
+
 /// Laptops whose logs hold both: the list of UEFI alone gives the RAM that e820 gives.
 #[test]
 fn the_list_of_uefi_agrees_with_e820_where_both_are_logged() {

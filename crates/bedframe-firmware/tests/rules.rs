@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use bedframe_firmware::{MapError, NodeId, ReservationKind, parse_fdt, read_file, read_file_boot};
+use bedframe_firmware::{
+    MapError, NodeId, ReservationKind, Source, parse_fdt, read_file, read_file_boot, read_stream,
+};
 
 mod tree;
 use tree::TreeBuilder;
@@ -63,6 +65,49 @@ fn a_boot_is_chosen_by_its_number() {
     let frames = |boot| read_file_boot(&file.0, boot).map(|machine| machine.ram_frames());
     assert_eq!((frames(Some(1)), frames(Some(2)), frames(None)), (Ok(0x100), Ok(0x200), Ok(0x200)));
     assert!(matches!(frames(Some(3)), Err(MapError::NoSuchBoot { boot: 3, boots: 2, .. })));
+}
+
+#[test]
+fn what_is_no_log_is_one_boot() {
+    let tree = Scratch::new("board.dtb", &board(|_| {}));
+    assert!(read_file_boot(&tree.0, Some(1)).is_ok());
+    for boot in [0, 2] {
+        let error = read_file_boot(&tree.0, Some(boot)).unwrap_err();
+        assert!(matches!(error, MapError::NoSuchBoot { boots: 1, .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_larger_than_any_map_is_not_read() {
+    let file = Scratch::new("huge.log", b"");
+    // A hole: it takes no room.
+    fs::File::options().write(true).open(&file.0).unwrap().set_len(1 << 32).unwrap();
+    let error = read_file(&file.0).unwrap_err();
+    assert!(matches!(error, MapError::TooLarge { limit: 0x1000_0000, .. }), "{error}");
+    // It says that it is empty, and goes on for ever.
+    #[cfg(target_os = "linux")]
+    {
+        let error = read_file("/dev/zero").unwrap_err();
+        assert!(matches!(error, MapError::TooLarge { .. }), "{error}");
+        assert!(matches!(read_file("/dev/null"), Err(MapError::Empty { .. })));
+    }
+}
+
+#[test]
+fn a_stream_is_read_to_its_end() {
+    let log = "BIOS-e820: [mem 0x100000-0x1fffff] usable\n";
+    let machine = read_stream("a pipe", log.as_bytes(), None).unwrap();
+    assert_eq!((machine.name.as_str(), machine.ram_frames()), ("a pipe", 0x100));
+    let tree = read_stream("a pipe", &board(|_| {})[..], None).unwrap();
+    assert_eq!((tree.source, tree.ram_frames()), (Source::DeviceTree, 0x1000));
+    let source = b"/dts-v1/; / { memory@0 { device_type = \"memory\"; reg = <0 0 0x100000>; }; };";
+    match read_stream("a pipe", &source[..], None) {
+        Ok(machine) => assert_eq!(machine.ram_frames(), 0x100),
+        Err(MapError::NoCompiler { command, .. }) => assert_eq!(command, "dtc -I dts -O dtb"),
+        Err(error) => panic!("{error}"),
+    }
+    let broken = read_stream("a pipe", &b"/dts-v1/; / {"[..], None).unwrap_err();
+    assert!(broken.to_string().starts_with("a pipe: "), "{broken}");
 }
 
 #[test]
@@ -219,6 +264,44 @@ fn reservations_of_every_kind() {
     // What is outside RAM, or lent, is drawn all the same.
     let drawn: Vec<_> = machine.listed.iter().map(|listed| listed.start).collect();
     assert!(drawn.contains(&0x1_0000_0000) && drawn.contains(&0x1_0000), "{drawn:x?}");
+}
+
+#[test]
+fn the_ramdisk_of_chosen_is_reserved_and_releasable() {
+    use ReservationKind::{Ramdisk, Static};
+    let ramdisk = |start: &[u32], end: &[u32]| {
+        let tree = board(|tree| {
+            tree.begin("chosen").cells("linux,initrd-start", start);
+            tree.cells("linux,initrd-end", end).end();
+        });
+        parse_fdt("t.dtb", &tree)
+    };
+    for (start, end) in [(&[0x20_0000][..], &[0x30_0001][..]), (&[0, 0x20_0000], &[0, 0x30_0001])] {
+        let machine = ramdisk(start, end).unwrap();
+        let [reserved] = &machine.reserved[..] else { panic!("{:?}", machine.reserved) };
+        assert_eq!((reserved.range.start().get(), reserved.range.frames()), (0x200, 0x101));
+        assert_eq!((reserved.kind, reserved.name.as_str()), (Ramdisk, "ramdisk"));
+        assert!(reserved.kind.is_releasable());
+        assert_eq!((machine.ram_frames(), machine.warnings.len()), (0x1000, 0));
+    }
+    assert_eq!(ramdisk(&[0], &[0]).unwrap().reserved, []);
+    let reversed = ramdisk(&[0x30_0000], &[0x20_0000]).unwrap();
+    assert_eq!((reversed.reserved.len(), reversed.warnings.len()), (0, 1));
+    let shown = ramdisk(&[1, 0, 0], &[0]).unwrap_err().to_string();
+    assert!(shown.contains("\"/chosen linux,initrd-start\": an address is over 52"), "{shown}");
+    let shown = ramdisk(&[], &[0]).unwrap_err().to_string();
+    assert!(shown.contains("expected one number of whole cells"), "{shown}");
+
+    // What the tree reserves for good is kept, whatever else lies there.
+    let tree = board(|tree| {
+        tree.begin("chosen").cells("linux,initrd-start", &[0x20_0000]);
+        tree.cells("linux,initrd-end", &[0x20_3000]).end();
+        tree.begin("reserved-memory").cells("#address-cells", &[1]).cells("#size-cells", &[1]);
+        tree.begin("device@201000").cells("reg", &[0x20_1000, 0x1000]).end().end();
+    });
+    let kinds: Vec<_> =
+        parse_fdt("t.dtb", &tree).unwrap().reserved.iter().map(|r| r.kind).collect();
+    assert_eq!(kinds, [Ramdisk, Static, Ramdisk]);
 }
 
 #[test]

@@ -89,12 +89,15 @@ pub(crate) fn drive<'m>(
     misuses += misuse::try_all(&world, layout.module, &mut findings);
     let mut rng = Rng::new(args.seed, 0x6672_6565);
     let late: Vec<_> = machine.late.iter().map(|late| late.range).collect();
+    let ramdisks = machine.reserved.iter().filter(|r| r.kind.is_releasable()).map(|r| r.range);
+    let modules: Vec<_> = ramdisks.chain([layout.module]).collect();
     let returned = clock.step("boot memory into the heap", |_| {
-        give_back::everything(&world, &late, layout.module, &mut rng, &mut findings)
+        give_back::everything(&world, &late, &modules, &mut rng, &mut findings)
     });
     findings.equal("boot memory in the heap", returned.frames, boot_frames);
     findings.equal("late memory released", returned.late, machine.late_frames());
-    findings.equal("module released", returned.module, layout.module.frames());
+    let loaded = modules.iter().map(|module| module.frames()).sum();
+    findings.equal("modules released", returned.modules, loaded);
     let allowed = frames::without(&layout.segments(), &give_back::withheld(&world));
     let fates = clock.step("where boot memory is now", |_| {
         let edges: Vec<Edge> = layout.crossings.iter().flat_map(|c| c.edges.clone()).collect();
@@ -177,7 +180,8 @@ fn check_states(states: &bedframe::StateCounts, all: u64, findings: &mut Finding
 
 /// What is reserved is what the map reserves and what was placed; frame 0 is withheld like it.
 fn check_reserved(world: &World<'_>, machine: &Machine, findings: &mut Findings) {
-    let mut expected: Vec<FrameRange> = machine.reserved.iter().map(|r| r.range).collect();
+    let kept = machine.reserved.iter().filter(|r| !r.kind.is_releasable());
+    let mut expected: Vec<FrameRange> = kept.map(|r| r.range).collect();
     expected.extend(&world.placed);
     let zero = FrameRange::single(Mfn::ZERO);
     if machine.ram.iter().any(|ram| ram.range.covers(zero)) {

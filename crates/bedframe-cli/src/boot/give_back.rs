@@ -43,15 +43,15 @@ pub(crate) struct Returned {
     pub(crate) parts: u64,
     /// Frames of the map's late ranges that were released.
     pub(crate) late: u64,
-    /// Frames of the module that were released.
-    pub(crate) module: u64,
+    /// Frames of the boot loader's modules that were released.
+    pub(crate) modules: u64,
 }
 
 /// Frees every boot allocation and releases all that may be released.
 pub(crate) fn everything(
     world: &World<'_>,
     late: &[FrameRange],
-    module: FrameRange,
+    modules: &[FrameRange],
     rng: &mut Rng,
     findings: &mut Findings,
 ) -> Returned {
@@ -70,8 +70,15 @@ pub(crate) fn everything(
             }
         }
     }
-    // Released in two parts of odd lengths, the second first.
-    for range in late.iter().copied().chain([module]) {
+    returned.late = release(world, late, findings);
+    returned.modules = release(world, modules, findings);
+    returned
+}
+
+/// Releases each range in two parts of odd lengths, the second first.
+fn release(world: &World<'_>, ranges: &[FrameRange], findings: &mut Findings) -> u64 {
+    let mut all = 0;
+    for range in ranges {
         let middle = range.frames() * 3 / 7;
         let start = range.start().get();
         for part in [from_len(start + middle, range.frames() - middle), from_len(start, middle)] {
@@ -79,15 +86,10 @@ pub(crate) fn everything(
                 continue;
             }
             let released = world.memory.release(part);
-            let frames = findings.expect(released, || format!("releasing {part}")).unwrap_or(0);
-            if range == module {
-                returned.module += frames;
-            } else {
-                returned.late += frames;
-            }
+            all += findings.expect(released, || format!("releasing {part}")).unwrap_or(0);
         }
     }
-    returned
+    all
 }
 
 impl Returned {

@@ -37,9 +37,13 @@ pub(crate) use quick::quick;
 #[derive(clap::Args, Clone, Debug)]
 #[group(skip)] // These are arguments of two commands.
 pub(crate) struct Args {
-    /// A Linux boot log or a device tree (.dtb, or .dts where dtc is installed); without it, a
-    /// bundled server of 16 nodes and 12 TiB boots.
+    /// A boot log of Linux or Xen, a copy of /proc/iomem, a device tree (.dtb, or .dts where dtc
+    /// is installed) or multiboot2's boot information; "-" is standard input. Without it, a bundled
+    /// server of 16 nodes and 12 TiB boots.
+    #[arg(conflicts_with = "host")]
     file: Option<PathBuf>,
+    #[command(flatten)]
+    choice: input::Choice,
     /// Print one JSON object and nothing else.
     #[arg(long)]
     json: bool,
@@ -79,7 +83,7 @@ impl Variant {
 /// output; [`Trouble::Contradiction`] with the first of the contradictions found.
 pub(crate) fn run(args: &Args) -> Result<(), Trouble> {
     let since = Instant::now();
-    let machine = input::read(args.file.as_deref())?;
+    let machine = input::read(args.file.as_deref(), args.choice)?;
     let outcome = drive::drive(&machine, args, since)?;
     let mut stdout = anstream::stdout().lock();
     let text = if args.json { json::write(&outcome) } else { story::write(&outcome) };

@@ -90,7 +90,11 @@ impl<'s> World<'s> {
     fn add_map(&self, machine: &Machine, layout: &Layout) -> Result<(), MapError> {
         self.memory.set_xen_heap(layout.xen_heap)?;
         for reservation in &machine.reserved {
-            self.memory.reserve(reservation.range)?;
+            if reservation.kind.is_releasable() {
+                self.memory.reserve_releasable(reservation.range)?;
+            } else {
+                self.memory.reserve(reservation.range)?;
+            }
         }
         for bad in &machine.bad {
             self.memory.withhold_bad(*bad)?;

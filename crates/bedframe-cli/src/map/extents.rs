@@ -10,12 +10,16 @@ use crate::units::some;
 
 /// The name of RAM that nobody else lays claim to.
 pub(crate) const RAM: &str = "RAM";
+/// The name of such RAM where the firmware keeps it twice.
+pub(crate) const MIRRORED: &str = "RAM, mirrored";
 
 /// What frames are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum What {
     /// RAM that can be allocated.
     Ram,
+    /// The same, kept twice by the firmware.
+    Mirrored,
     /// RAM that is reserved.
     Reserved,
     /// RAM that is known to be faulty.
@@ -144,6 +148,9 @@ fn layers(machine: &Machine) -> Vec<Layer> {
     for late in &machine.late {
         add(What::Late, format!("late: {}", late.why), late.range);
     }
+    for mirrored in &machine.mirrored {
+        add(What::Mirrored, MIRRORED.into(), *mirrored);
+    }
     for listed in &machine.listed {
         let name = match &listed.kind {
             // What of it is RAM is in the machine's own list; the rest is no whole frame.
@@ -157,8 +164,8 @@ fn layers(machine: &Machine) -> Vec<Layer> {
     }
     let layer = |((what, name), set)| Layer { what, name, set: frames::union(set) };
     let mut layers: Vec<Layer> = named.into_iter().map(layer).collect();
-    // RAM that a device may use too is RAM unless it is something else.
-    layers.sort_by_key(|layer| layer.what == What::Ram);
+    // RAM that is mirrored, or that a device may use too, is RAM unless it is something else.
+    layers.sort_by_key(|layer| matches!(layer.what, What::Ram | What::Mirrored));
     layers
 }
 
@@ -180,7 +187,7 @@ mod tests {
                 let these = extents.iter().filter(|extent| wanted.contains(&extent.what));
                 these.map(|extent| extent.range.frames()).sum()
             };
-            let ram = total(&[What::Ram, What::Reserved, What::Bad]);
+            let ram = total(&[What::Ram, What::Mirrored, What::Reserved, What::Bad]);
             assert_eq!(ram, machine.ram_frames(), "{name}");
             assert_eq!(total(&[What::Reserved]), machine.reserved_frames(), "{name}");
             assert_eq!(total(&[What::Late]), machine.late_frames(), "{name}");
@@ -202,6 +209,28 @@ mod tests {
                 assert_eq!(memory(&fewer), memory(&extents));
             }
         }
+    }
+
+    #[test]
+    fn mirrored_memory_is_marked_unless_it_is_something_else() {
+        let log = "efi: mem00: [Conventional Memory|   |  |MR|  |  |  |  |   |WB|WT|WC|UC] range=[0x0000000000100000-0x00000000001fffff] (1MB)\n\
+                   efi: mem01: [Conventional Memory|   |  |  |  |  |  |  |   |WB|WT|WC|UC] range=[0x0000000000200000-0x00000000002fffff] (1MB)\n\
+                   OF: reserved mem: 0x0000000000180000..0x000000000018ffff (64 KiB) nomap non-reusable fw\n";
+        let extents = of(&parse_text("mirrored", log).unwrap());
+        let got: Vec<_> = extents
+            .iter()
+            .map(|e| (e.range.start().get(), e.range.end().get(), e.what, e.name.as_str()))
+            .collect();
+        assert_eq!(
+            got,
+            [
+                (0, 0x100, What::Hole, "hole"),
+                (0x100, 0x180, What::Mirrored, MIRRORED),
+                (0x180, 0x190, What::Reserved, "reserved: fw"),
+                (0x190, 0x200, What::Mirrored, MIRRORED),
+                (0x200, 0x300, What::Ram, "RAM"),
+            ]
+        );
     }
 
     #[test]

@@ -18,6 +18,7 @@ struct Object<'a> {
     ranges: Vec<Range>,
     reservations: Vec<Reservation<'a>>,
     late: Vec<Late>,
+    mirrored: Vec<[u64; 2]>,
     placements: Vec<Placement<'a>>,
     distances: Option<Distances>,
 }
@@ -45,6 +46,7 @@ struct Reservation<'a> {
     end: u64,
     kind: String,
     name: &'a str,
+    releasable: bool,
 }
 
 #[derive(Serialize)]
@@ -97,7 +99,13 @@ fn object(machine: &Machine) -> Object<'_> {
     });
     let reservations = machine.reserved.iter().map(|reservation| {
         let [start, end] = bytes(reservation.range);
-        Reservation { start, end, kind: reservation.kind.to_string(), name: &reservation.name }
+        Reservation {
+            start,
+            end,
+            kind: reservation.kind.to_string(),
+            name: &reservation.name,
+            releasable: reservation.kind.is_releasable(),
+        }
     });
     let late = machine.late.iter().map(|late| {
         let [start, end] = bytes(late.range);
@@ -120,6 +128,7 @@ fn object(machine: &Machine) -> Object<'_> {
         ranges: ranges(machine),
         reservations: reservations.collect(),
         late: late.collect(),
+        mirrored: machine.mirrored.iter().map(|range| bytes(*range)).collect(),
         placements: placements.collect(),
         distances: machine.distances.as_ref().map(|distances| {
             let nodes = distances.nodes();

@@ -16,17 +16,21 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use bedframe_firmware::{MACHINES, Machine, parse_text, read_file};
+use bedframe_firmware::{MACHINES, Machine, parse_text};
 
-use crate::{Trouble, input};
+use crate::Trouble;
+use crate::input::{self, Choice};
 
 /// What `bedframe map` takes.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Args {
-    /// Boot logs or device trees (.dtb, or .dts where dtc is installed); without any, the bundled
+    /// Boot logs of Linux or Xen, copies of /proc/iomem, device trees (.dtb, or .dts where dtc is
+    /// installed) or multiboot2's boot information; "-" is standard input. Without any, the bundled
     /// server of 16 nodes and 12 TiB. One is drawn; several make a table.
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", conflicts_with = "host")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    choice: Choice,
     /// Print one JSON object and nothing else; for several files, a list of them.
     #[arg(long, conflicts_with_all = ["svg", "all"])]
     json: bool,
@@ -38,7 +42,7 @@ pub(crate) struct Args {
     all: bool,
     /// Write docs/machines.md: boots each machine up to hand-over; files that are no machine are
     /// listed apart.
-    #[arg(long, hide = true, conflicts_with_all = ["json", "svg", "all"])]
+    #[arg(long, hide = true, conflicts_with_all = ["json", "svg", "all", "host"])]
     markdown: bool,
 }
 
@@ -49,7 +53,7 @@ pub(crate) struct Args {
 /// [`Trouble::Input`] if one of the files is no map or the picture cannot be written, with nothing
 /// on standard output.
 pub(crate) fn run(args: &Args) -> Result<(), Trouble> {
-    let text = if args.markdown { markdown(&args.files)? } else { draw(args)? };
+    let text = if args.markdown { markdown(&args.files, args.choice)? } else { draw(args)? };
     if let Some(file) = args.svg.as_deref().filter(|file| *file != Path::new("-")) {
         return fs::write(file, text)
             .map_err(|error| Trouble::Input(format!("{}: cannot write: {error}", file.display())));
@@ -61,7 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Trouble> {
 }
 
 fn draw(args: &Args) -> Result<String, Trouble> {
-    let machines = read(&args.files)?;
+    let machines = read(&args.files, args.choice)?;
     match &machines[..] {
         [machine] if args.json => Ok(json::one(machine)),
         [machine] if args.svg.is_some() => Ok(svg::write(machine)),
@@ -75,14 +79,14 @@ fn draw(args: &Args) -> Result<String, Trouble> {
 }
 
 /// All of the machines, or what is wrong with each file that holds none.
-fn read(files: &[PathBuf]) -> Result<Vec<Machine>, Trouble> {
+fn read(files: &[PathBuf], choice: Choice) -> Result<Vec<Machine>, Trouble> {
     if files.is_empty() {
-        return Ok(vec![input::read(None)?]);
+        return Ok(vec![input::read(None, choice)?]);
     }
     let mut machines = Vec::with_capacity(files.len());
     let mut errors = Vec::new();
     for file in files {
-        match read_file(file) {
+        match input::read_named(file, choice) {
             Ok(machine) => machines.push(machine),
             Err(error) => errors.push(error.to_string()),
         }
@@ -90,12 +94,12 @@ fn read(files: &[PathBuf]) -> Result<Vec<Machine>, Trouble> {
     if errors.is_empty() { Ok(machines) } else { Err(Trouble::Input(errors.join("\nbedframe: "))) }
 }
 
-fn markdown(files: &[PathBuf]) -> Result<String, Trouble> {
+fn markdown(files: &[PathBuf], choice: Choice) -> Result<String, Trouble> {
     let mut machines = Vec::new();
     let mut refused = Vec::new();
     for file in files {
         let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
-        match read_file(file) {
+        match input::read_named(file, choice) {
             Ok(machine) => machines.push(machine),
             Err(error) => {
                 // The file where it lies on this computer is nobody's business.

@@ -61,8 +61,9 @@ fn warnings(page: &mut Page, machine: &Machine, most: usize) {
 }
 
 /// What a kind is called.
-const KINDS: [(What, &str); 6] = [
+const KINDS: [(What, &str); 7] = [
     (What::Ram, "RAM"),
+    (What::Mirrored, "mirrored"),
     (What::Reserved, "reserved"),
     (What::Bad, "bad"),
     (What::Late, "late"),
@@ -74,6 +75,7 @@ const KINDS: [(What, &str); 6] = [
 fn look(what: What) -> (char, Style) {
     match what {
         What::Ram => ('\u{2588}', AnsiColor::Green.on_default()),
+        What::Mirrored => ('\u{256c}', AnsiColor::Green.on_default().bold()),
         What::Reserved => ('\u{2593}', AnsiColor::Yellow.on_default()),
         What::Bad => ('\u{2573}', AnsiColor::Red.on_default()),
         What::Late => ('\u{2592}', AnsiColor::Magenta.on_default()),
@@ -168,7 +170,11 @@ fn range(extent: &Extent, longest: f64) -> String {
     let last = Zone::of(Mfn::new(extent.range.end().get() - 1));
     let zones =
         if first == last { format!("zone {first}") } else { format!("zones {first}-{last}") };
-    let name = if extent.name == extents::RAM { zones } else { extent.name.clone() };
+    let name = match extent.what {
+        _ if extent.name == extents::RAM => zones,
+        What::Mirrored => format!("{zones}, mirrored"),
+        _ => extent.name.clone(),
+    };
     format!("{place}{bar}  {}", shorten(&format!("node {node}, {name}"), 33))
 }
 

@@ -41,6 +41,7 @@ const STYLE: &str = r##"<style>
   .zone { stroke: #cfcfc6; stroke-width: 1; }
   .step { stroke: #5a5d62; stroke-width: 1; stroke-dasharray: 2 2; fill: none; }
   .ram { fill: #5fb38a; }
+  .mirrored { fill: #3f9fb5; }
   .reserved { fill: #e2a54a; }
   .bad { fill: #cf6a5f; }
   .late { fill: #b58ac9; }
@@ -62,8 +63,9 @@ const STYLE: &str = r##"<style>
 "##;
 
 /// What a kind is called in the style sheet, and in the legend.
-const LEGEND: [(What, &str, &str); 6] = [
+const LEGEND: [(What, &str, &str); 7] = [
     (What::Ram, "ram", "RAM"),
+    (What::Mirrored, "mirrored", "mirrored RAM"),
     (What::Reserved, "reserved", "reserved in RAM"),
     (What::Bad, "bad", "bad"),
     (What::Late, "late", "released late"),

@@ -5,6 +5,7 @@ use bedframe_firmware::Machine;
 use super::figures;
 use crate::Trouble;
 use crate::boot::quick;
+use crate::chart::frames;
 use crate::page::{Page, faint, shorten};
 use crate::units::{block, count, size, time};
 
@@ -12,24 +13,33 @@ use crate::units::{block, count, size, time};
 pub(crate) fn write(machines: &[Machine]) -> String {
     let mut page = Page::default();
     page.line(&faint(&format!(
-        "{:34} {:16} {:>10} {:>5} {:>8} {:>8} {:>8} {:>4}",
-        "machine", "source", "RAM", "nodes", "segments", "largest", "reserved", "warn"
+        "{:25} {:16} {:>10} {:>5} {:>8} {:>8} {:>8} {:>8} {:>4}",
+        "machine", "source", "RAM", "nodes", "segments", "largest", "reserved", "mirrored", "warn"
     )));
     for machine in machines {
         let (segments, largest) = figures::sum(&figures::nodes(machine));
         page.line(&format!(
-            "{:34} {:16} {:>10} {:>5} {:>8} {:>8} {:>8} {:>4}",
-            shorten(&machine.name, 34),
+            "{:25} {:16} {:>10} {:>5} {:>8} {:>8} {:>8} {:>8} {:>4}",
+            shorten(&machine.name, 25),
             shorten(&machine.source.to_string(), 16),
             size(machine.ram_frames()),
             machine.nodes().len(),
             segments,
             largest.map_or("-".into(), block),
             machine.reserved.len() + machine.placements.len(),
+            mirrored(machine),
             machine.warnings.len(),
         ));
     }
     page.into_text()
+}
+
+/// How much of the RAM is mirrored.
+fn mirrored(machine: &Machine) -> String {
+    match frames(&machine.mirrored) {
+        0 => "-".into(),
+        some => format!("{}%", (some * 100).div_ceil(machine.ram_frames().max(1))),
+    }
 }
 
 const INTRODUCTION: &str = "\

@@ -2,8 +2,9 @@
 #![allow(dead_code)] // Each test file uses a part of this.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -20,6 +21,21 @@ pub struct Run {
 pub fn bedframe(args: &[&str]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bedframe"));
     let Output { status, stdout, stderr } = command.args(args).output().unwrap();
+    Run {
+        code: status.code(),
+        stdout: String::from_utf8(stdout).unwrap(),
+        stderr: String::from_utf8(stderr).unwrap(),
+    }
+}
+
+/// The same with something to read on standard input.
+pub fn bedframe_reading(args: &[&str], input: &[u8]) -> Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bedframe"));
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A program that refuses its arguments reads nothing.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     Run {
         code: status.code(),
         stdout: String::from_utf8(stdout).unwrap(),

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use bedframe::NodeId;
 
 use super::cells::{CellError, Cells, number};
-use super::{Node, Tree, distance, reserved};
+use super::{Node, Tree, chosen, distance, reserved};
 use crate::error::{MapError, Place};
 use crate::machine::{Kind, Machine, Source, Warning};
 use crate::normalise::normalise;
@@ -22,7 +22,7 @@ use crate::survey::{ADDRESS_LIMIT, Entry, Origin, Survey, homes_of};
 /// be mapped or not. The `reusable` ones are not: their owner lends that memory out for as long as
 /// the system can move what it keeps there, so it counts as plain RAM, and a system that has such
 /// a device must see to it. Reservations without a place become
-/// [`placements`](Machine::placements).
+/// [`placements`](Machine::placements). The ramdisk that `/chosen` names is reserved, and releasable.
 ///
 /// # Errors
 ///
@@ -40,6 +40,7 @@ pub fn parse_fdt(name: &str, data: &[u8]) -> Result<Machine, MapError> {
     let reader = Reader { file: name, root: tree.root() };
     let mut survey = reader.memory()?;
     reserved::read(&reader, tree, &mut survey)?;
+    chosen::read(&reader, &mut survey)?;
     distance::read(&reader, &mut survey)?;
     normalise(name, survey)
 }

@@ -8,6 +8,8 @@ mod walk;
 #[cfg(feature = "alloc")]
 mod cells;
 #[cfg(feature = "alloc")]
+mod chosen;
+#[cfg(feature = "alloc")]
 mod distance;
 #[cfg(feature = "alloc")]
 mod memory;

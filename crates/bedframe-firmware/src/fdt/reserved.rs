@@ -96,7 +96,7 @@ fn reservation(
 
 /// A property that holds one number, in however many cells: trees in the field do not keep to the
 /// parent's count here.
-fn scalar(
+pub(super) fn scalar(
     reader: &Reader<'_>,
     path: &str,
     node: Node<'_>,
@@ -111,7 +111,7 @@ fn scalar(
     }
 }
 
-fn claim(survey: &mut Survey, span: Span, name: String, kind: ReservationKind) {
+pub(super) fn claim(survey: &mut Survey, span: Span, name: String, kind: ReservationKind) {
     draw(survey, span, name.clone(), false);
     survey.claims.push(Claim { span, name, kind });
 }
@@ -121,6 +121,6 @@ fn draw(survey: &mut Survey, span: Span, name: String, reusable: bool) {
     survey.extra.push(Listed { start: span.start, end: span.end, kind, node: None, line: None });
 }
 
-fn warn(survey: &mut Survey, text: String) {
+pub(super) fn warn(survey: &mut Survey, text: String) {
     survey.warnings.push(Warning { line: None, text });
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::{Region, RegionKind};
 use crate::error::MapError;
-use crate::machine::{Kind, Machine, ReservationKind, Source};
+use crate::machine::{Kind, Listed, Machine, ReservationKind, Source};
 use crate::normalise::normalise;
 use crate::span::Span;
 use crate::survey::{ADDRESS_LIMIT, Claim, Entry, Home, Origin, Survey};
@@ -71,6 +71,19 @@ impl Assembly {
         }
         let (kind, node) = (kind(region.kind), region.node);
         self.survey.entries.push(Entry { span, kind, node, origin });
+        self
+    }
+
+    /// Adds what the boot loader has loaded somewhere in the memory map: RAM as far as the map
+    /// says so, and reserved under this name.
+    #[must_use]
+    pub fn module(mut self, region: Region, name: &str) -> Self {
+        let end = region.end.min(ADDRESS_LIMIT);
+        let span = Span::new(region.start.min(end), end);
+        let name = if name.is_empty() { "module" } else { name }.to_string();
+        let kind = Kind::Reservation { name: name.clone(), reusable: false };
+        self.survey.extra.push(Listed { start: span.start, end, kind, node: None, line: None });
+        self.survey.claims.push(Claim { span, name, kind: ReservationKind::Module });
         self
     }
 

@@ -27,7 +27,8 @@ use super::bytes::{size, u32_at, u64_at};
 use super::{Region, RegionKind, TableError};
 
 const TABLE: &str = "PVH start information";
-const MAGIC: u32 = 0x336e_c578;
+/// What the structure begins with.
+pub(crate) const MAGIC: u32 = 0x336e_c578;
 
 /// The structure `hvm_start_info`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

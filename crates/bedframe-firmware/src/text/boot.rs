@@ -8,6 +8,7 @@ use core::fmt::Display;
 use bedframe::NodeId;
 
 use super::line::Fault;
+use super::reserved::{self, Reserved};
 use super::{e820, efi, iomem, node_ranges, slit, srat, xen};
 use crate::error::MapError;
 use crate::machine::{Kind, Listed, ReservationKind, Source, Warning};
@@ -45,6 +46,8 @@ pub(super) enum Reading {
     Hidden,
     /// Where the nodes lie.
     Home(Result<srat::Affinity, Fault>),
+    /// A reservation of a device tree.
+    Reserved(Result<Reserved, Fault>),
     /// Xen tells its version.
     XenVersion,
     /// Xen starts on Arm.
@@ -64,6 +67,7 @@ impl Reading {
             Reading::Entry(_, Err(fault))
             | Reading::Efi { region: Err(fault), .. }
             | Reading::Home(Err(fault))
+            | Reading::Reserved(Err(fault))
             | Reading::XenReservation(Err(fault)) => Some(*fault),
             _ => None,
         }
@@ -77,6 +81,7 @@ impl Reading {
             Reading::Entry(..)
             | Reading::Efi { .. }
             | Reading::Home(_)
+            | Reading::Reserved(_)
             | Reading::XenReservation(_) => self.fault().is_none(),
             _ => false,
         }
@@ -93,6 +98,9 @@ pub(super) struct Boot {
     home_fault: Option<(Origin, Fault)>,
     distances: Vec<Vec<u32>>,
     mirrored: Vec<Span>,
+    /// What a device tree reserves, as its kernel tells it.
+    reserved: Vec<(Reserved, Option<usize>)>,
+    reserved_fault: Option<(Origin, Fault)>,
     /// What Xen reserves on Arm.
     claims: Vec<(Claim, Option<usize>)>,
     /// The range of /proc/iomem that the next may be a part of.
@@ -121,6 +129,8 @@ impl Boot {
             home_fault: None,
             distances: Vec::new(),
             mirrored: Vec::new(),
+            reserved: Vec::new(),
+            reserved_fault: None,
             claims: Vec::new(),
             iomem_top: None,
             hidden: None,
@@ -140,9 +150,10 @@ impl Boot {
         !self.lists.is_empty()
     }
 
-    /// Whether the boot has anything that tells why there is no list.
-    pub(super) fn has_something(&self) -> bool {
-        self.hidden.is_some() || !self.homes.is_empty() || self.home_fault.is_some()
+    /// Whether the boot has a list, or anything that tells why there is none.
+    pub(super) fn is_telling(&self) -> bool {
+        let told = self.hidden.is_some() || !self.homes.is_empty() || self.home_fault.is_some();
+        told || self.has_list()
     }
 
     /// What a line says.
@@ -171,6 +182,8 @@ impl Boot {
             Reading::Entry(Source::NodeRanges, read)
         } else if let Some(read) = srat::read(body) {
             Reading::Home(read)
+        } else if let Some(read) = reserved::read(body) {
+            Reading::Reserved(read)
         } else if let Some(region) = efi::read(body) {
             Reading::Efi { by_xen: false, region }
         } else if iomem::is_hidden(body) {
@@ -219,6 +232,10 @@ impl Boot {
             Reading::Version => self.seen_version || seen_kernel,
             Reading::Heading => seen_kernel,
             Reading::NodeHeading => past_lists,
+            // Reservations come before the lists of nodes, unless somebody has put them in order.
+            Reading::Reserved(Ok(reserved)) => {
+                past_lists && self.reserved.first().is_some_and(|(first, _)| first == reserved)
+            }
             Reading::XenVersion => self.seen_xen_version || self.seen_version || seen_kernel,
             Reading::XenStart => self.has(Source::Xen) || self.seen_version || seen_kernel,
             Reading::XenHeading { .. } => {
@@ -269,6 +286,10 @@ impl Boot {
             }
             Reading::Home(Err(fault)) => {
                 self.home_fault.get_or_insert_with(|| (origin(), fault));
+            }
+            Reading::Reserved(Ok(reserved)) => self.reserved.push((reserved, origin().line)),
+            Reading::Reserved(Err(fault)) => {
+                self.reserved_fault.get_or_insert_with(|| (origin(), fault));
             }
             Reading::XenVersion => self.seen_xen_version = true,
             Reading::XenStart => {}
@@ -356,8 +377,17 @@ impl Boot {
         survey.warnings = self.warnings;
         survey.mirrored = self.mirrored;
         if survey.source == Source::Xen {
+            // A kernel above Xen does not say what is reserved below it.
             survey.extra = self.claims.iter().map(listed).collect();
             survey.claims = self.claims.into_iter().map(|(claim, _)| claim).collect();
+        } else if let Some((origin, fault)) = self.reserved_fault {
+            return Err(error(file, &origin, fault));
+        } else {
+            for (reserved, line) in self.reserved {
+                let Reserved { span, name, kind } = reserved;
+                survey.extra.push(drawn(span, name.clone(), kind.is_none(), line));
+                survey.claims.extend(kind.map(|kind| Claim { span, name, kind }));
+            }
         }
         for list in lists {
             let ignored = list.fault.map(|fault| ignored(list.source, fault));
@@ -389,8 +419,12 @@ impl Boot {
 }
 
 fn listed((claim, line): &(Claim, Option<usize>)) -> Listed {
-    let kind = Kind::Reservation { name: claim.name.clone(), reusable: false };
-    Listed { start: claim.span.start, end: claim.span.end, kind, node: None, line: *line }
+    drawn(claim.span, claim.name.clone(), false, *line)
+}
+
+fn drawn(span: Span, name: String, reusable: bool, line: Option<usize>) -> Listed {
+    let kind = Kind::Reservation { name, reusable };
+    Listed { start: span.start, end: span.end, kind, node: None, line }
 }
 
 fn ignored(list: impl Display, (origin, fault): (Origin, Fault)) -> Warning {

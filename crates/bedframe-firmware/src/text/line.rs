@@ -19,6 +19,20 @@ pub(crate) enum Fault {
 /// `kernel: ` of a system log.
 pub(crate) fn body(line: &str) -> &str {
     let mut rest = line.trim();
+    // A loop, since a line may hold `kernel: ` as often as it likes.
+    loop {
+        rest = plain(rest);
+        match rest.split_once("kernel: ") {
+            // The part in front is a date and a host, not a sentence that happens to end so.
+            Some((front, after)) if front.len() < 80 && !front.starts_with('#') => rest = after,
+            _ => return rest,
+        }
+    }
+}
+
+/// The line without quote marks, priorities and stamps.
+fn plain(line: &str) -> &str {
+    let mut rest = line.trim();
     loop {
         let before = rest;
         rest = rest.trim_start_matches(['>', '|', ' ', '\t']);
@@ -33,14 +47,9 @@ pub(crate) fn body(line: &str) -> &str {
         {
             rest = after;
         }
-        if rest == before {
-            break;
+        if rest.len() == before.len() {
+            return rest;
         }
-    }
-    match rest.split_once("kernel: ") {
-        // The part in front is a date and a host, not a sentence that happens to end so.
-        Some((front, after)) if front.len() < 80 && !front.starts_with('#') => body(after),
-        _ => rest,
     }
 }
 
@@ -194,6 +203,12 @@ mod tests {
         ] {
             assert_eq!(body(line), "BIOS-e820: x", "{line}");
         }
+    }
+
+    #[test]
+    fn no_line_has_too_many_prefixes() {
+        let line = "kernel: ".repeat(1 << 20) + "[T0]".repeat(1 << 20).as_str() + "x";
+        assert_eq!(body(&line), "x");
     }
 
     #[test]

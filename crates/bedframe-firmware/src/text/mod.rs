@@ -10,6 +10,7 @@ mod efi;
 mod iomem;
 mod line;
 mod node_ranges;
+mod reserved;
 mod slit;
 mod srat;
 mod xen;
@@ -21,7 +22,7 @@ use alloc::vec::Vec;
 use crate::error::MapError;
 use crate::machine::{Machine, Warning};
 use crate::normalise::normalise;
-use crate::survey::Origin;
+use crate::survey::{Origin, Survey};
 use boot::{Boot, Reading};
 
 /// How a device tree source begins.
@@ -67,6 +68,11 @@ pub fn parse_text(name: &str, text: &str) -> Result<Machine, MapError> {
 /// # Ok::<(), bedframe_firmware::MapError>(())
 /// ```
 pub fn parse_text_boot(name: &str, text: &str, boot: Option<usize>) -> Result<Machine, MapError> {
+    normalise(name, survey(name, text, boot)?)
+}
+
+/// What a log says, before the rules are applied.
+pub(crate) fn survey(name: &str, text: &str, boot: Option<usize>) -> Result<Survey, MapError> {
     let file = || name.to_string();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if let Some(offset) = text.find('\0') {
@@ -80,14 +86,12 @@ pub fn parse_text_boot(name: &str, text: &str, boot: Option<usize>) -> Result<Ma
         return Err(MapError::NoCompiler { file: file(), command });
     }
 
-    let (mut listed, others): (Vec<Boot>, Vec<Boot>) =
+    let (mut listed, mut others): (Vec<Boot>, Vec<Boot>) =
         split(text).into_iter().partition(Boot::has_list);
     let boots = listed.len();
     let Some(last) = listed.pop() else {
         // The last one that says anything says best what is missing.
-        let telling = others.into_iter().rev().find(Boot::has_something);
-        let survey = telling.ok_or_else(|| MapError::NoMap { file: file() })?.survey(name)?;
-        return normalise(name, survey);
+        return others.pop().ok_or_else(|| MapError::NoMap { file: file() })?.survey(name);
     };
     let wanted = match boot {
         // A boot that ends before its list, or that has none, is not what anyone means by the
@@ -95,7 +99,9 @@ pub fn parse_text_boot(name: &str, text: &str, boot: Option<usize>) -> Result<Ma
         None => {
             let mut last = last;
             if boots > 1 {
-                let text = format!("there are {boots} boots in the file; this is the last one");
+                let text = format!(
+                    "there are {boots} boots in the file; this is number {boots}, the last"
+                );
                 last.warnings.push(Warning { line: Some(last.first_line), text });
             }
             last
@@ -106,7 +112,7 @@ pub fn parse_text_boot(name: &str, text: &str, boot: Option<usize>) -> Result<Ma
             wanted.ok_or_else(|| MapError::NoSuchBoot { file: file(), boot, boots })?
         }
     };
-    normalise(name, wanted.survey(name)?)
+    wanted.survey(name)
 }
 
 /// Whether the text is a device tree source. Its heading may stand behind comments.
@@ -117,7 +123,7 @@ pub(crate) fn is_dts(text: &str) -> bool {
 /// How many lines a wrapped line may go on for.
 const WRAPPED: usize = 3;
 
-/// The boots of a file in their order, at least one.
+/// The boots of a file in their order, without those that say nothing of memory.
 fn split(text: &str) -> Vec<Boot> {
     let mut boots = Vec::new();
     let mut boot = Boot::new(1);
@@ -126,7 +132,9 @@ fn split(text: &str) -> Vec<Boot> {
         let body = line::body(raw);
         let mut reading = boot.read(body);
         if boot.ends_before(&reading) {
-            boots.push(core::mem::replace(&mut boot, Boot::new(number)));
+            let ended = core::mem::replace(&mut boot, Boot::new(number));
+            // A log may tell of a version in every line.
+            boots.extend(Some(ended).filter(Boot::is_telling));
             reading = boot.read(body);
         }
         if let Some((joined, count)) = rejoin(&boot, body, &reading, lines.clone()) {
@@ -135,7 +143,7 @@ fn split(text: &str) -> Vec<Boot> {
         }
         boot.take(reading, || Origin { line: Some(number), text: raw.trim().to_string() });
     }
-    boots.push(boot);
+    boots.extend(Some(boot).filter(Boot::is_telling));
     boots
 }
 

@@ -12,6 +12,7 @@ use super::line::{Fault, Scan, exclusive};
 use crate::span::Span;
 use crate::survey::ADDRESS_LIMIT;
 
+const NODE: &str = "a node number of at most 32 bits";
 const RANGE: &str = "a range such as \"[mem 0xSTART-0xEND]\" or \"0xFIRST -> 0xEND\"";
 const END: &str = "nothing behind the range";
 
@@ -27,7 +28,10 @@ pub(crate) fn is_heading(body: &str) -> bool {
 pub(crate) fn read(body: &str, in_list: bool) -> Option<Result<(Span, NodeId), Fault>> {
     let mut scan = Scan::new(body);
     let named = scan.eat("node ");
-    let node = NodeId(scan.decimal(RANGE).ok()?);
+    if !scan.rest().starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let node = scan.decimal(NODE);
     if !scan.eat(":") {
         return None;
     }
@@ -37,7 +41,7 @@ pub(crate) fn read(body: &str, in_list: bool) -> Option<Result<(Span, NodeId), F
     } else {
         rest.starts_with("0x") && (in_list || rest.contains(" -> "))
     };
-    likely.then(|| Ok((range(scan)?, node)))
+    likely.then(|| node.and_then(|node| Ok((range(scan)?, NodeId(node)))))
 }
 
 fn range(mut scan: Scan<'_>) -> Result<Span, Fault> {
@@ -92,6 +96,9 @@ mod tests {
         assert_eq!(read("node 0: [mem 0x0-0xff", false), Some(Err(Fault::Expected(RANGE))));
         assert_eq!(read("node 0:", true), Some(Err(Fault::Expected(RANGE))));
         assert_eq!(read("node 0: [mem 0x0-0xfff] x", false), Some(Err(Fault::Expected(END))));
+        let absurd = "node 99999999999: [mem 0x0-0xfff]";
+        assert_eq!(read(absurd, false), Some(Err(Fault::Expected(NODE))));
+        assert_eq!(read(": 0x10 -> 0x20", true), None);
     }
 
     #[test]

@@ -108,8 +108,8 @@ pub(super) fn seed(page: &mut Page, outcome: &Outcome<'_>) {
         count(returned.parts),
     ));
     page.words(&format!(
-        "released late: the boot loader's module, {}, and {} of firmware's tables",
-        size(returned.module),
+        "released late: the boot loader's modules, {}, and {} of firmware's tables",
+        size(returned.modules),
         size(returned.late)
     ));
 }
