@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitCode, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -39,6 +39,12 @@ impl Line {
         self
     }
 
+    /// And with these words, which may hold blanks.
+    pub fn words<T: ToString>(mut self, words: impl IntoIterator<Item = T>) -> Self {
+        self.words.extend(words.into_iter().map(|word| word.to_string()));
+        self
+    }
+
     /// Runs it with its output going where ours goes. An error if it does not end with status 0.
     pub fn run(&self) -> Result<()> {
         println!("$ {self}");
@@ -47,6 +53,15 @@ impl Line {
             bail!("{status}: {self}");
         }
         Ok(())
+    }
+
+    /// Runs it as if it had been called in our place: nothing of ours is on standard output, and
+    /// its exit code is the answer.
+    pub fn exit_code(&self) -> Result<ExitCode> {
+        eprintln!("$ {self}");
+        let status = self.command().status().with_context(|| self.cannot())?;
+        // A signal has no code.
+        Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
     }
 
     /// Runs it and keeps its output.

@@ -7,6 +7,7 @@ mod calls;
 mod line;
 mod mutants;
 mod steps;
+mod stress;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -37,12 +38,23 @@ enum Chore {
     },
     /// Seeds mistakes into copies of the library and runs the tests that must catch them.
     Mutants,
+    /// Runs many threads on one memory and checks what is in every frame.
+    Stress {
+        /// What the stress program takes: --seconds N, --threads N, --cpus N, --seed N,
+        /// --operations N, --json.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Runs the same, and the library's tests with threads, under ThreadSanitizer.
+    Tsan,
 }
 
 fn main() -> ExitCode {
     let (only, list) = match Args::parse().chore {
         Chore::Test { only, list } => (only, list),
         Chore::Mutants => (vec!["mutants".to_string()], false),
+        Chore::Stress { args } => return ended(stress::stress(&args)),
+        Chore::Tsan => return ended(stress::tsan()),
     };
     if list {
         for step in STEPS {
@@ -68,6 +80,14 @@ fn main() -> ExitCode {
         results.push((step.name, outcome, time));
     }
     summary(&results)
+}
+
+/// The exit code of a chore that is no list of steps.
+fn ended(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        ExitCode::FAILURE
+    })
 }
 
 /// Prints the table and the closing line, and answers whether all is well.

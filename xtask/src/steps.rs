@@ -36,6 +36,11 @@ pub const STEPS: &[Step] = &[
     Step { name: "features", what: "no feature, each alone, all together", run: features },
     Step { name: "no-panic", what: "no_std, and no call can panic", run: no_panic },
     Step { name: "width32", what: "32-bit processors: one runs, Arm builds", run: width32 },
+    Step {
+        name: "stress",
+        what: "threads on one memory, every frame's contents checked",
+        run: crate::stress::step,
+    },
     Step { name: "loom", what: "all interleavings of the concurrent parts", run: loom },
     Step {
         name: "mutants",
