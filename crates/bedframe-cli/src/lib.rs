@@ -4,6 +4,7 @@
 //! subcommand has a folder of its own.
 #![deny(unsafe_code)]
 
+mod bench;
 mod boot;
 mod chart;
 mod frames;
@@ -38,6 +39,8 @@ enum Command {
     Boot(boot::Args),
     /// Draws a firmware map; of several maps, a table.
     Map(map::Args),
+    /// Measures it beside other frame allocators.
+    Bench(bench::Args),
 }
 
 /// Why a command did not end well.
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
     let result = catch_unwind(|| match args.command.unwrap_or(Command::Boot(args.boot)) {
         Command::Boot(args) => boot::run(&args),
         Command::Map(args) => map::run(&args),
+        Command::Bench(args) => bench::run(&args),
     });
     match result {
         Ok(Ok(())) => ExitCode::SUCCESS,

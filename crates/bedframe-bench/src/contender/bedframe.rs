@@ -1,0 +1,153 @@
+//! Bedframe itself, with the least platform that there can be.
+
+use std::cell::Cell;
+
+use bedframe::{CpuId, FrameRange, Memory, Mfn, NodeId, Order, Platform, Request};
+use memmap2::{MmapOptions, MmapRaw};
+
+use super::{Contender, Cpu, MOST_FRAMES, Machine, Nature};
+use crate::trouble::Trouble;
+
+/// The frames to be measured begin at 4 GiB, so all of them are in one zone.
+const FIRST: u64 = 1 << 20;
+
+/// Frames below them, for the index alone: 8 MiB.
+const APART: u64 = 1 << 11;
+
+thread_local! {
+    static CPU: Cell<CpuId> = const { Cell::new(CpuId(0)) };
+}
+
+/// A stretch of address space as RAM. A thread is a CPU, and nothing interrupts it.
+struct Arena {
+    mapping: MmapRaw,
+    frames: FrameRange,
+}
+
+// SAFETY: 1. `frame_ptr` answers for frames of `frames`, which the mapping is as long as; it is
+// aligned to a page, readable, writable and linear, and stays as long as the platform. 2. Nothing
+// else knows the mapping's address. 3. There are no interrupts.
+#[allow(unsafe_code)]
+unsafe impl Platform for Arena {
+    #[inline]
+    fn frame_ptr(&self, frame: Mfn) -> *mut u8 {
+        let offset = frame.address().wrapping_sub(self.frames.start().address());
+        self.mapping.as_mut_ptr().wrapping_add(offset as usize)
+    }
+
+    fn frame_of(&self, _: *const u8) -> Option<Mfn> {
+        None // The Xen heap is not measured.
+    }
+
+    #[inline]
+    fn cpu(&self) -> CpuId {
+        CPU.get()
+    }
+}
+
+/// Bedframe: shares all memory, keeps no frame back, and refuses every wrong free by name.
+pub struct Bedframe {
+    memory: Memory<Arena>,
+    all: FrameRange,
+    metadata: u64,
+}
+
+impl Bedframe {
+    #[allow(unsafe_code)]
+    fn boot(machine: Machine) -> Result<Self, Box<dyn std::error::Error>> {
+        let range = |start, frames| FrameRange::from_len(Mfn::new(start), frames);
+        let all = range(FIRST, machine.frames).ok_or("frames past the last")?;
+        let apart = range(FIRST - APART, APART).ok_or("frames past the last")?;
+        let frames = range(FIRST - APART, APART + machine.frames).ok_or("frames past the last")?;
+        let bytes = frames.frames() << bedframe::FRAME_SHIFT;
+        let mapping = MmapOptions::new().len(bytes as usize).no_reserve_swap().map_anon()?;
+        let memory = Memory::new(Arena { mapping: MmapRaw::from(mapping), frames });
+        // SAFETY: both ranges lie in the mapping, which nothing else uses.
+        unsafe {
+            memory.add_ram(apart, NodeId(0))?;
+            memory.add_ram(all, NodeId(0))?;
+        }
+        // Held during hand-over, so that the index goes where it is not counted.
+        let held = memory.alloc(&Request::exactly(all))?;
+        memory.start(machine.cpus as u32)?;
+        let metadata = memory.statistics().metadata << bedframe::FRAME_SHIFT;
+        // What the index left over, so that exactly the machine's frames are to be had.
+        while memory.alloc(&PAGE).is_ok() {}
+        memory.free(held)?;
+        Ok(Self { memory, all, metadata })
+    }
+}
+
+const PAGE: Request = Request::order(Order::ZERO);
+
+impl Contender for Bedframe {
+    const NAME: &'static str = "bedframe";
+    const NATURE: Nature = Nature {
+        about: "shares all memory, keeps no frame back, refuses every wrong free by name",
+        shares: true,
+        hides: false,
+        orders: true,
+        most_frames: MOST_FRAMES,
+    };
+
+    type Cpu<'a> = Caller<'a>;
+
+    fn new(machine: Machine) -> Result<Self, Trouble> {
+        Self::boot(machine).map_err(|error| Trouble::Host(error.to_string()))
+    }
+
+    fn cpu(&self, number: usize) -> Caller<'_> {
+        CPU.set(CpuId(number as u32));
+        Caller { memory: &self.memory }
+    }
+
+    fn first_frame(&self) -> u32 {
+        FIRST as u32
+    }
+
+    fn metadata_bytes(&self) -> Option<u64> {
+        Some(self.metadata)
+    }
+
+    fn check(&self, free: u64, blocks: Option<u64>) -> Result<(), String> {
+        self.memory.validate().map_err(|error| format!("validate: {error}"))?;
+        let (mut frames, mut whole) = (0, 0);
+        self.memory.each_free_run(|run, _| {
+            let run = run.intersect(self.all);
+            frames += run.frames();
+            let (first, last) = (run.start().get().div_ceil(512), run.end().get() / 512);
+            whole += last.saturating_sub(first);
+        });
+        if frames != free {
+            return Err(format!("{frames} frames are free, and {free} should be"));
+        }
+        match blocks {
+            Some(blocks) if blocks != whole => {
+                Err(format!("{whole} blocks of order 9 are free, and {blocks} could be had"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Bedframe, as called on one CPU.
+pub struct Caller<'a> {
+    memory: &'a Memory<Arena>,
+}
+
+impl Cpu for Caller<'_> {
+    #[inline(always)]
+    fn alloc(&mut self, order: u8) -> Option<u32> {
+        let request = Request::order(Order::new(order)?);
+        let range = self.memory.alloc(&request).ok()?;
+        Some(range.start().get() as u32)
+    }
+
+    #[inline(always)]
+    fn free(&mut self, frame: u32, order: u8) -> bool {
+        match FrameRange::from_len(Mfn::new(u64::from(frame)), 1 << order) {
+            Some(range) => self.memory.free(range).is_ok(),
+            None => false,
+        }
+    }
+}
