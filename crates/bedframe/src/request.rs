@@ -212,20 +212,12 @@ impl<'a> Request<'a> {
     }
 
     /// The exponent of the aligned block that is asked for; `None` for any other run.
+    #[inline]
     pub(crate) const fn block_order(&self) -> Option<u32> {
         if self.length == self.alignment && self.length.is_power_of_two() {
             Some(self.length.trailing_zeros())
         } else {
             None
-        }
-    }
-
-    /// The same for blocks that lie in one chunk.
-    #[inline]
-    pub(crate) const fn small_order(&self) -> Option<u32> {
-        match self.block_order() {
-            Some(order) if order < 9 => Some(order),
-            _ => None,
         }
     }
 

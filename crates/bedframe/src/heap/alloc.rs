@@ -3,27 +3,44 @@
 use super::Heap;
 use crate::addr::FrameRange;
 use crate::error::AllocError;
-use crate::index::{Bank, PlaceKind, windows_closed, windows_opened};
+use crate::index::{Bank, Chunk, PlaceKind, windows_closed, windows_opened};
 use crate::platform::Platform;
 use crate::request::{Nodes, Request};
 
 impl<P: Platform> Heap<'_, P> {
     /// Meets `request`, whose length and alignment have been checked.
-    ///
-    /// Cost of order 0 where the CPU's chunk has a free frame: no lock; one compare-exchange, on a
-    /// word that no other CPU allocates from; reads of the directory, the CPU's slot and the
-    /// chunk's entry.
-    #[inline]
     pub(crate) fn alloc(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
-        if let Some(order) = request.small_order()
-            && let Some(found) = self.take_from_place(request, order)
-        {
-            return Ok(found);
+        match request.block_order() {
+            Some(order) if order < 9 => self.take_here(request, order),
+            _ => None,
         }
-        self.alloc_by_search(request)
+        .map_or_else(|| self.alloc_by_search(request), Ok)
     }
 
-    #[cold]
+    /// Takes a block of `2^order` frames, order 0 to 8, out of a hole or the chunk in which this CPU
+    /// allocates, if the request allows it.
+    fn take_here(&self, request: &Request<'_>, order: u32) -> Option<FrameRange> {
+        let kind = PlaceKind::of(request);
+        let place = self.cpu.slot.place(kind)?;
+        let bank = self.directory.banks().get(place.bank as usize)?;
+        if kind.is_plain() {
+            if order == 0
+                && let Some(found) = self.take_from_holes(place.bank, bank)
+            {
+                return Some(found);
+            }
+        } else if !self.allows(request, bank) {
+            return None;
+        }
+        if order == 0
+            && let Some(free) = self.directory.free_word(bank, place.chunk, place.word)
+            && let Some(bit) = Chunk::take_one(free)
+        {
+            return self.directory.block(bank, place.chunk, place.word * 64 + bit, 0);
+        }
+        self.take_from_place(kind, place, bank, order)
+    }
+
     fn alloc_by_search(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
         let slots = self.directory.slots();
         let closed = windows_closed(slots);
@@ -58,7 +75,7 @@ impl<P: Platform> Heap<'_, P> {
         if order < 9 {
             self.search_small(id, bank, PlaceKind::of(request), order)
         } else {
-            self.search_whole(bank, order)
+            self.search_whole(id, bank, PlaceKind::of(request), order)
         }
     }
 

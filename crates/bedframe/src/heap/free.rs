@@ -3,7 +3,7 @@
 use super::{Heap, Piece};
 use crate::addr::{FrameRange, Mfn};
 use crate::error::{FreeError, FreeRefusal};
-use crate::index::{Arena, CHUNK_FRAMES, Chunk, ChunkState, Look, PutRefusal, WORDS};
+use crate::index::{Arena, Chunk, Look, PutRefusal, WORDS};
 use crate::ledger::Attr;
 use crate::platform::Platform;
 
@@ -16,65 +16,7 @@ pub(crate) trait AskLedger {
 
 impl<'a, P: Platform> Heap<'a, P> {
     /// Frees `range`, whatever it is made of: heap blocks, parts of them, boot-allocated frames.
-    ///
-    /// Cost of one frame, or of a block of up to 64: no lock; one compare-exchange where another
-    /// frame of its word is free, and the words that say where it is.
-    #[inline]
     pub(crate) fn free(&self, range: FrameRange, ledger: &impl AskLedger) -> Result<(), FreeError> {
-        if let Some(result) = self.free_in_word(range) {
-            return result;
-        }
-        if range.frames() == CHUNK_FRAMES && self.free_whole(range) {
-            return Ok(());
-        }
-        self.free_pieces(range, ledger)
-    }
-
-    /// Frees a chunk that was handed out whole. The check is the step itself.
-    fn free_whole(&self, range: FrameRange) -> bool {
-        let (start, end) = (range.start().get(), range.end().get());
-        self.piece(start, end).filter(|piece| piece.span.is_whole()).is_some_and(|piece| {
-            self.arena_of(&piece).is_some_and(|arena| arena.put_whole(piece.chunk))
-        })
-    }
-
-    /// Frees a range that lies in one word and has been in the heap. The check is the step itself.
-    /// `None` if it is anything else.
-    #[inline]
-    fn free_in_word(&self, range: FrameRange) -> Option<Result<(), FreeError>> {
-        if range.frames() > 64 || range.is_empty() {
-            return None;
-        }
-        let piece = self.piece(range.start().get(), range.end().get())?;
-        if u64::from(piece.span.count) != range.frames() || !piece.span.is_in_one_word() {
-            return None;
-        }
-        let arena = self.bank(piece.segment)?.arena;
-        let chunk = self.directory.chunk(arena, piece.chunk)?;
-        let word = (piece.span.first / 64) as usize;
-        let mask = piece.span.mask(word);
-        let entry = chunk.load();
-        if !entry.is(ChunkState::Broken)
-            || entry.is_referenced()
-            || chunk.initialised(word) & mask != mask
-        {
-            return None;
-        }
-        match chunk.put_in_word(self.cpu.platform, word, mask)? {
-            Ok(change) => {
-                if chunk.is_news(self.cpu.platform, change)
-                    && let Some(arena) = self.directory.arena(arena)
-                {
-                    arena.note(&self.cpu, piece.chunk, change);
-                }
-                Some(Ok(()))
-            }
-            Err(refusal) => Some(Err(refused(&piece, refusal, 0))),
-        }
-    }
-
-    #[cold]
-    fn free_pieces(&self, range: FrameRange, ledger: &impl AskLedger) -> Result<(), FreeError> {
         self.check(range, ledger)?;
         self.commit(range, 0, Putting::Whatever)
     }
@@ -209,7 +151,7 @@ impl<'a, P: Platform> Heap<'a, P> {
         self.arena_of(piece)?.chunk(piece.chunk)
     }
 
-    fn arena_of(&self, piece: &Piece<'_>) -> Option<Arena<'a>> {
+    pub(crate) fn arena_of(&self, piece: &Piece<'_>) -> Option<Arena<'a>> {
         self.directory.arena(self.bank(piece.segment)?.arena)
     }
 }

@@ -5,12 +5,14 @@
 
 mod alloc;
 mod free;
+mod quick;
 mod run;
 mod small;
 mod walk;
 mod whole;
 
 pub(crate) use free::{AskLedger, Putting, error as free_error};
+pub(crate) use quick::{put_quickly, put_whole_quickly, take_quickly, take_whole_quickly};
 pub(crate) use walk::Stretch;
 
 use crate::addr::{FrameRange, Mfn};
@@ -46,14 +48,10 @@ impl Piece<'_> {
 
 impl<'a, P: Platform> Heap<'a, P> {
     /// `None` only if the directory has no slot, which hand-over rules out.
+    #[inline]
     pub(crate) fn new(platform: &'a P, directory: Directory<'a, P>) -> Option<Self> {
-        let number = platform.cpu().0;
-        let slots = directory.slots();
-        let slot = match slots.get(number as usize) {
-            Some(slot) => slot,
-            // More CPUs than were announced share.
-            None => slots.get((number as usize).checked_rem(slots.len())?)?,
-        };
+        let cpu = platform.cpu();
+        let (slot, number) = (directory.slot(cpu)?, cpu.0);
         Some(Self { directory, cpu: Cpu { platform, slot, number } })
     }
 

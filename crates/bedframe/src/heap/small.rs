@@ -4,9 +4,9 @@
 //! the lowest Broken chunk in which no other CPU allocates; then a chunk that is whole, each CPU
 //! from its own starting point; then whatever there is.
 
-use super::{Heap, range};
+use super::Heap;
 use crate::addr::FrameRange;
-use crate::index::{Arena, Bank, ChunkState, Place, PlaceKind, Span};
+use crate::index::{Arena, Bank, ChunkState, Place, PlaceKind, Span, Wanted};
 use crate::platform::Platform;
 use crate::request::Request;
 
@@ -15,39 +15,31 @@ use crate::request::Request;
 const TRIES: u32 = 16;
 
 impl<P: Platform> Heap<'_, P> {
-    /// Takes a block out of the chunk in which this CPU allocates, if the request allows it.
-    #[inline]
-    pub(super) fn take_from_place(&self, request: &Request<'_>, order: u32) -> Option<FrameRange> {
-        let (pool, kind) = (request.heap(), PlaceKind::of(request));
-        let place = self.cpu.slot.place(kind)?;
-        let bank = self.directory.banks().get(place.bank as usize)?;
-        if !bank.serves(pool)
-            || !request.within().covers(bank.frames())
-            || !self.allows_node(request, bank)
-        {
-            return None;
-        }
-        if order <= 6
-            && let Some(chunk) = self.directory.chunk(bank.arena, place.chunk)
-            && chunk.load().is(ChunkState::Broken)
-            && let Some((bit, emptied)) = chunk.take_in_word(place.word as usize, order)
-        {
-            if emptied && let Some(arena) = self.directory.arena(bank.arena) {
-                arena.clear_hint(&self.cpu, place.chunk, chunk, place.word);
-            }
-            return self.block(bank, place.chunk, bit, order);
-        }
+    /// Takes a block out of the chunk in which this CPU allocates, `place`, wherever it has one.
+    pub(super) fn take_from_place(
+        &self,
+        kind: PlaceKind,
+        place: Place,
+        bank: &Bank,
+        order: u32,
+    ) -> Option<FrameRange> {
         let arena = self.directory.arena(bank.arena)?;
         let bit = arena.take_block(&self.cpu, place.chunk, order, place.word)?;
         if bit / 64 != place.word {
             self.cpu.slot.note_word(kind, place, bit / 64);
         }
-        self.block(bank, place.chunk, bit, order)
+        self.directory.block(bank, place.chunk, bit, order)
+    }
+
+    /// Whether a limited request may be served from `bank`, where such a request was served last.
+    pub(super) fn allows(&self, request: &Request<'_>, bank: &Bank) -> bool {
+        bank.serves(request.heap())
+            && request.within().covers(bank.frames())
+            && self.allows_node(request, bank)
     }
 
     /// Whether the node of `bank` is one that the request would look at first. A CPU that has
     /// adopted a chunk far away, since nothing near was left, goes on there until it is used up.
-    #[inline]
     fn allows_node(&self, request: &Request<'_>, bank: &Bank) -> bool {
         use crate::request::Nodes;
         let is = |node: crate::node::NodeId| {
@@ -58,13 +50,6 @@ impl<P: Platform> Heap<'_, P> {
             Nodes::Prefer(node) | Nodes::Exact(node) => is(node),
             Nodes::OneOf(nodes) => nodes.first().is_some_and(|node| is(*node)),
         }
-    }
-
-    /// The frames of a block that was taken.
-    #[inline]
-    fn block(&self, bank: &Bank, chunk: u32, bit: u32, order: u32) -> Option<FrameRange> {
-        let segment = self.directory.segment_of_chunk(bank, chunk)?;
-        range(segment.chunk_base(chunk) + u64::from(bit), 1 << order)
     }
 
     /// Looks for a block of `2^order` frames in one bank.
@@ -82,7 +67,7 @@ impl<P: Platform> Heap<'_, P> {
             .or_else(|| self.take_whole_part(&arena, bank, order))
             .or_else(|| self.take_broken(&arena, bank, order, u32::MAX, true))?;
         self.settle(&arena, kind, Place { bank: id, chunk, word: bit / 64 });
-        self.block(bank, chunk, bit, order)
+        self.directory.block(bank, chunk, bit, order)
     }
 
     /// A block from the lowest Broken chunk that has one.
@@ -96,7 +81,8 @@ impl<P: Platform> Heap<'_, P> {
     ) -> Option<(u32, u32)> {
         let mut from = u64::from(bank.first_chunk);
         let mut tries = tries;
-        while let Some(found) = arena.some.find(from, u64::from(bank.end_chunk)) {
+        while let Some(found) = arena.find(&self.cpu, Wanted::Some, from, u64::from(bank.end_chunk))
+        {
             from = found + 1;
             let number = found as u32;
             let entry = arena.chunk(number)?.settled(self.cpu.platform);
@@ -106,7 +92,6 @@ impl<P: Platform> Heap<'_, P> {
             if let Some(bit) = arena.take_block(&self.cpu, number, order, 0) {
                 return Some((number, bit));
             }
-            arena.clear_some(&self.cpu, number);
             tries -= 1;
             if tries == 0 {
                 return None;
@@ -117,13 +102,9 @@ impl<P: Platform> Heap<'_, P> {
 
     /// A block out of a chunk that was whole.
     fn take_whole_part(&self, arena: &Arena<'_>, bank: &Bank, order: u32) -> Option<(u32, u32)> {
-        let (first, end) = (u64::from(bank.first_chunk), u64::from(bank.end_chunk));
-        // The golden ratio spreads any number of CPUs evenly; CPU 0 begins at the beginning.
-        let spread = u64::from(self.cpu.number.wrapping_mul(0x9e37_79b9));
-        let start = first + ((spread * (end - first)) >> 32);
-        for (from, end) in [(start, end), (first, start)] {
+        for (from, end) in self.own_way(bank) {
             let mut from = from;
-            while let Some(found) = arena.whole.find(from, end) {
+            while let Some(found) = arena.find(&self.cpu, Wanted::Whole, from, end) {
                 from = found + 1;
                 let number = found as u32;
                 if arena.take_span(&self.cpu, number, Span::new(0, 1 << order)) {
@@ -136,10 +117,25 @@ impl<P: Platform> Heap<'_, P> {
                 {
                     return Some((number, bit));
                 }
-                arena.clear_whole(&self.cpu, number);
             }
         }
         None
+    }
+
+    /// The chunks of a bank in the order in which this CPU looks for one that is whole: from its own
+    /// starting point on, and around.
+    pub(super) fn own_way(&self, bank: &Bank) -> [(u64, u64); 2] {
+        let chunks = u64::from(bank.end_chunk - bank.first_chunk);
+        // The golden ratio spreads any number of CPUs evenly; CPU 0 begins at the beginning.
+        let spread = u64::from(self.cpu.number.wrapping_mul(0x9e37_79b9));
+        self.around(bank, bank.first_chunk + ((spread * chunks) >> 32) as u32)
+    }
+
+    /// The chunks of a bank from `start` on, and then those before it.
+    pub(super) fn around(&self, bank: &Bank, start: u32) -> [(u64, u64); 2] {
+        let (first, end) = (u64::from(bank.first_chunk), u64::from(bank.end_chunk));
+        let start = u64::from(start).clamp(first, end);
+        [(start, end), (first, start)]
     }
 
     /// Makes `place` the one in which this CPU allocates, and leaves the one before.

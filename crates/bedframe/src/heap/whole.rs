@@ -2,16 +2,30 @@
 
 use super::{Heap, range};
 use crate::addr::FrameRange;
-use crate::index::{Arena, Bank, CHUNK_FRAMES, Segment};
+use crate::index::{Arena, Bank, CHUNK_FRAMES, Place, PlaceKind, Segment, Wanted};
 use crate::platform::Platform;
+use crate::request::Pool;
 
 impl<P: Platform> Heap<'_, P> {
     /// Looks for a block of `2^order` frames, order 9 or above, in one bank.
     ///
     /// Cost where the first chunk that is looked at is free: for order 9 one compare-exchange on
     /// its entry, a window and a few words of summary; above, that for each of its chunks.
-    pub(super) fn search_whole(&self, bank: &Bank, order: u32) -> Option<FrameRange> {
+    pub(super) fn search_whole(
+        &self,
+        id: u32,
+        bank: &Bank,
+        kind: PlaceKind,
+        order: u32,
+    ) -> Option<FrameRange> {
         let arena = self.directory.arena(bank.arena)?;
+        if order == 9 {
+            let chunk = self.take_one(id, &arena, bank)?;
+            if kind == PlaceKind::plain(Pool::Domain) {
+                self.cpu.slot.set_whole(Place { bank: id, chunk, word: 0 });
+            }
+            return self.directory.block(bank, chunk, 0, 9);
+        }
         let segments = self.directory.segments();
         let mut list = self.directory.segments_of(bank).iter();
         list.find_map(|index| {
@@ -19,6 +33,25 @@ impl<P: Platform> Heap<'_, P> {
             let chunks = 1u64.checked_shl(order.checked_sub(9)?)?;
             self.take_run(&arena, segment, chunks)
         })
+    }
+
+    /// A chunk that is whole.
+    fn take_one(&self, id: u32, arena: &Arena<'_>, bank: &Bank) -> Option<u32> {
+        let starts = match self.cpu.slot.whole() {
+            // Behind the one that was taken last, and then around.
+            Some(last) if last.bank == id => self.around(bank, last.chunk),
+            _ => self.own_way(bank),
+        };
+        for (from, end) in starts {
+            let mut from = from;
+            while let Some(found) = arena.find(&self.cpu, Wanted::Whole, from, end) {
+                if arena.take_whole(&self.cpu, found as u32) {
+                    return Some(found as u32);
+                }
+                from = found + 1;
+            }
+        }
+        None
     }
 
     /// A naturally aligned run of `chunks` chunks, a power of two, of one segment.
@@ -30,7 +63,7 @@ impl<P: Platform> Heap<'_, P> {
         let shift = (segment.chunk_base(segment.first_chunk) / CHUNK_FRAMES).wrapping_sub(first);
         let mut from = first;
         loop {
-            let candidate = arena.whole.find(from, end)?;
+            let candidate = arena.find(&self.cpu, Wanted::Whole, from, end)?;
             let misaligned = candidate.wrapping_add(shift) & (chunks - 1);
             let start = if misaligned == 0 { candidate } else { candidate + chunks - misaligned };
             let stop = start.checked_add(chunks).filter(|stop| *stop <= end)?;
@@ -42,9 +75,7 @@ impl<P: Platform> Heap<'_, P> {
             match self.take_exactly(segment, found) {
                 Ok(()) => return Some(found),
                 // Somebody took it in between, or a hint was stale.
-                Err(missing) => {
-                    let (chunk, _) = segment.chunk_of(missing);
-                    arena.clear_whole(&self.cpu, chunk);
+                Err(_) => {
                     from = start + 1;
                 }
             }

@@ -1,49 +1,62 @@
 //! An arena: the chunks of one node, their entries, planes and summaries.
 //!
-//! This is where a change of a chunk meets the hints above it. Every word of the index is reached
-//! through [`Arena`]: on a machine it lies over metadata memory, under loom over a list.
+//! Every word of the index is reached through [`Arena`]: on a machine it lies over metadata memory,
+//! under loom over a list.
 
-use super::chunk::{Change, Chunk, HintCleared, Planes, PutFailed, PutRefusal};
+use super::chunk::{Above, Chunk, FreePlane, Marks, PutFailed, PutRefusal};
 use super::entry::{ChunkState, Entry};
 use super::records::Records;
 use super::slot::Cpu;
-use super::span::{Span, WORDS, below};
-use super::summary::Summary;
+use super::span::{Span, WORDS};
+use super::summary::{GROUP, Summary};
 use crate::platform::Platform;
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering, fence_after_rmw, fence_full};
 
 /// The words of an arena.
 #[derive(Clone, Copy)]
 pub(crate) struct Arena<'a> {
     pub(crate) entries: &'a [AtomicU32],
-    pub(crate) planes: &'a [Planes],
+    pub(crate) free: &'a [FreePlane],
+    pub(crate) marks: &'a [Marks],
     /// Empty where the embedder asked for none.
     pub(crate) records: &'a [Records],
-    /// Chunks that are Broken with some frame free.
+    /// Groups with a chunk that is Broken with some frame free.
     pub(crate) some: Summary<'a>,
-    /// Chunks that are WholeFree.
+    /// Groups with a chunk that is WholeFree.
     pub(crate) whole: Summary<'a>,
 }
 
-impl<'a> Arena<'a> {
-    pub(crate) const fn over(
-        entries: &'a [AtomicU32],
-        planes: &'a [Planes],
-        records: &'a [Records],
-        some: Summary<'a>,
-        whole: Summary<'a>,
-    ) -> Self {
-        Self { entries, planes, records, some, whole }
-    }
+/// What a search looks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wanted {
+    /// Broken chunks with some frame free.
+    Some,
+    /// Chunks that are whole and free.
+    Whole,
+}
 
+impl Wanted {
+    /// Whether a chunk with this entry is what is looked for, or may be once it is not Busy.
+    fn may_be(self, entry: Entry) -> bool {
+        entry.is(ChunkState::Busy)
+            || match self {
+                Wanted::Some => entry.is_some(),
+                Wanted::Whole => entry.is(ChunkState::WholeFree),
+            }
+    }
+}
+
+impl<'a> Arena<'a> {
     /// The chunk with this number; `None` beyond the last.
     #[inline]
     pub(crate) fn chunk(&self, number: u32) -> Option<Chunk<'a>> {
-        let number = number as usize;
+        let at = number as usize;
         Some(Chunk {
-            entry: self.entries.get(number)?,
-            planes: self.planes.get(number)?,
-            records: self.records.get(number),
+            entry: self.entries.get(at)?,
+            free: &self.free.get(at)?.0,
+            marks: self.marks.get(at)?,
+            records: self.records.get(at),
+            above: Above { number: u64::from(number), some: self.some, whole: self.whole },
         })
     }
 
@@ -78,13 +91,9 @@ impl<'a> Arena<'a> {
             word = hints.trailing_zeros();
         }
         while hints != 0 {
-            match chunk.take_in_word(word as usize, order) {
-                Some((bit, false)) => return Some(bit),
-                Some((bit, true)) => {
-                    self.clear_hint(cpu, number, chunk, word);
-                    return Some(bit);
-                }
-                None if order == 0 => self.clear_hint(cpu, number, chunk, word),
+            match Chunk::take_in_word(chunk.free.get(word as usize)?, order) {
+                Some(bit) => return Some(word * 64 + bit),
+                None if order == 0 => chunk.clear_hint(cpu.platform, word as usize),
                 None => {}
             }
             hints &= !(1 << word);
@@ -122,58 +131,60 @@ impl<'a> Arena<'a> {
         None
     }
 
-    /// The lowest chunk from `start` up to and without `end` whose `whole` bit is not set.
+    /// The lowest chunk from `start` up to and without `end` that is not whole and free. A chunk that
+    /// is Busy may be.
     pub(crate) fn first_not_whole(&self, start: u64, end: u64) -> Option<u64> {
-        let mut at = start;
-        while at < end {
-            let missing = !self.whole.bottom(at / 64) & !below((at % 64) as u32);
-            if missing != 0 {
-                let found = at / 64 * 64 + u64::from(missing.trailing_zeros());
-                return if found < end { Some(found) } else { None };
+        let entries = self.entries.get(start as usize..end as usize)?;
+        let not = |entry: &AtomicU32| !Wanted::Whole.may_be(Entry(entry.load(Ordering::Acquire)));
+        entries.iter().position(not).map(|at| start + at as u64)
+    }
+
+    /// The lowest chunk from `from` up to and without `end` that is `wanted`, or Busy and may be.
+    ///
+    /// Cost: a search through the summary, and the entries of one group, four cache lines; each
+    /// group that has become empty since a search was here costs as much, and its bit's clearing.
+    pub(crate) fn find<P: Platform>(
+        &self,
+        cpu: &Cpu<'_, P>,
+        wanted: Wanted,
+        from: u64,
+        end: u64,
+    ) -> Option<u64> {
+        let summary = match wanted {
+            Wanted::Some => self.some,
+            Wanted::Whole => self.whole,
+        };
+        let mut from = from;
+        while from < end {
+            let group = summary.find(cpu, from / GROUP, end.div_ceil(GROUP))?;
+            let (first, behind) = (group * GROUP, (group + 1) * GROUP);
+            let start = from.max(first);
+            if let Some(found) = self.first(wanted, start, behind.min(end)) {
+                return Some(found);
             }
-            at = (at / 64 + 1) * 64;
+            let any = || self.first(wanted, first, behind).is_some();
+            if !any() {
+                summary.clear(cpu, group, any);
+            }
+            from = behind;
         }
         None
     }
 
-    /// Having found word `word` empty, takes its hint back, and the chunk's if it was the last.
-    #[cold]
-    pub(crate) fn clear_hint<P: Platform>(
-        &self,
-        cpu: &Cpu<'_, P>,
-        number: u32,
-        chunk: Chunk<'_>,
-        word: u32,
-    ) {
-        let _window = cpu.window();
-        match chunk.clear_hint(cpu.platform, word as usize) {
-            HintCleared::SomeLeft => {}
-            HintCleared::NoneLeft => self.some.clear(u64::from(number), || chunk.has_some()),
-            HintCleared::Restored => self.some.set(u64::from(number)),
-        }
+    /// The same among the entries alone.
+    fn first(&self, wanted: Wanted, from: u64, end: u64) -> Option<u64> {
+        let end = (end as usize).min(self.entries.len());
+        let entries = self.entries.get(from as usize..end)?;
+        let right = |entry: &AtomicU32| wanted.may_be(Entry(entry.load(Ordering::Acquire)));
+        entries.iter().position(right).map(|at| from + at as u64)
     }
 
-    /// Takes the chunk's bit in `some` back, unless it has a hint after all.
-    pub(crate) fn clear_some<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32) {
-        let bit = u64::from(number);
-        if let Some(chunk) = self.chunk(number)
-            && self.some.is_set(bit)
-            && !chunk.has_some()
-        {
-            let _window = cpu.window();
-            self.some.clear(bit, || chunk.has_some());
-        }
-    }
-
-    /// Takes the chunk's bit in `whole` back, unless it is whole and free after all.
-    pub(crate) fn clear_whole<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32) {
-        let bit = u64::from(number);
-        if let Some(chunk) = self.chunk(number)
-            && self.whole.is_set(bit)
-            && !chunk.is_whole_free(cpu.platform)
-        {
-            let _window = cpu.window();
-            self.whole.clear(bit, || chunk.is_whole_free(cpu.platform));
+    /// Whether the summary says that the chunk's group is worth a look.
+    pub(crate) fn is_hinted(&self, wanted: Wanted, number: u32) -> bool {
+        let group = u64::from(number) / GROUP;
+        match wanted {
+            Wanted::Some => self.some.is_set(group),
+            Wanted::Whole => self.whole.is_set(group),
         }
     }
 
@@ -191,8 +202,7 @@ impl<'a> Arena<'a> {
             match chunk.settled(cpu.platform).state() {
                 ChunkState::WholeFree => {
                     let _window = cpu.window();
-                    if let Some(change) = chunk.take_from_whole(cpu.platform, span) {
-                        self.note(cpu, number, change);
+                    if chunk.take_from_whole(cpu.platform, span) {
                         return true;
                     }
                     // Somebody was faster; what is it now?
@@ -229,7 +239,7 @@ impl<'a> Arena<'a> {
         }
         for word in span.words() {
             if chunk.word_is_empty(word) {
-                self.clear_hint(cpu, number, chunk, word as u32);
+                chunk.clear_hint(cpu.platform, word);
             }
         }
         true
@@ -237,39 +247,17 @@ impl<'a> Arena<'a> {
 
     /// Takes the whole chunk.
     ///
-    /// Cost: one compare-exchange, a window (two additions on the CPU's own line) and one to four
-    /// words of summary.
+    /// Cost: one compare-exchange.
+    #[inline]
     pub(crate) fn take_whole<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32) -> bool {
         let Some(chunk) = self.chunk(number) else { return false };
-        if !chunk.is_whole_free(cpu.platform) {
-            return false;
-        }
-        // Its bit may be the last of a word, and then the bits above say for a moment that siblings
-        // which are put back meanwhile are not there.
-        let _window = cpu.window();
-        while !chunk.take_whole() {
+        while !Chunk::take_whole(chunk.entry) {
             // Busy for a moment, by somebody who changes nothing?
             let entry = chunk.settled(cpu.platform);
             if !entry.is(ChunkState::WholeFree) || entry.is_referenced() {
                 return false;
             }
         }
-        self.whole.clear(u64::from(number), || chunk.is_whole_free(cpu.platform));
-        true
-    }
-
-    /// Puts the whole chunk back, if it was taken whole.
-    ///
-    /// Cost: one compare-exchange and none to four words of summary.
-    pub(crate) fn put_whole(&self, number: u32) -> bool {
-        let Some(chunk) = self.chunk(number) else { return false };
-        if !chunk.load().is(ChunkState::WholeUsed) {
-            return false;
-        }
-        if !chunk.put_whole() {
-            return false;
-        }
-        self.whole.set(u64::from(number));
         true
     }
 
@@ -284,48 +272,32 @@ impl<'a> Arena<'a> {
         let Some(chunk) = self.chunk(number) else {
             return Err((PutRefusal::New(span.first), 0));
         };
-        let (change, result) = match chunk.put_span(cpu.platform, span, new) {
-            Ok(change) => (change, Ok(())),
-            Err(PutFailed { refusal, put, change }) => (change, Err((refusal, put))),
+        let (filled, result) = match chunk.put_span(cpu.platform, span, new) {
+            Ok(filled) => (filled, Ok(())),
+            Err(PutFailed { refusal, put, filled }) => (filled, Err((refusal, put))),
         };
-        self.note(cpu, number, change);
+        if filled {
+            fence_full();
+            self.merge_ripe(cpu, number);
+        }
         result
     }
 
-    /// Tells the summaries of a change; merges the chunk if that was what was missing.
-    ///
-    /// Frames that are being put need no window: the call that puts them has not returned, so a
-    /// search that misses them came before it.
+    /// A word of the chunk has become full, or the chunk was left, and a fence came behind: merges
+    /// the chunk if that was what was missing.
     #[cold]
-    pub(crate) fn note<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32, change: Change) {
-        let Some(chunk) = self.chunk(number) else { return };
-        let bit = u64::from(number);
-        // A chunk that moves between the summaries enters the new one before it leaves the old.
-        if change.became_whole_free {
-            self.whole.set(bit);
-            self.clear_some(cpu, number);
-        }
-        if change.some_appeared {
-            self.some.set(bit);
-        }
-        if change.was_whole_free {
-            self.whole.clear(bit, || chunk.is_whole_free(cpu.platform));
-        }
-        if change.word_filled && chunk.is_ripe(cpu.platform) {
+    pub(crate) fn merge_ripe<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32) {
+        if self.chunk(number).is_some_and(|chunk| chunk.is_ripe(cpu.platform)) {
             self.merge(cpu, number);
         }
     }
 
     /// Makes a Broken chunk whole if every frame is free.
     pub(crate) fn merge<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32) -> bool {
-        let Some(chunk) = self.chunk(number) else { return false };
+        // What was looked for in vain among whole chunks may be looked for in vain among broken ones
+        // a moment later.
         let _window = cpu.window();
-        if !chunk.merge(cpu.platform) {
-            return false;
-        }
-        self.whole.set(u64::from(number));
-        self.some.clear(u64::from(number), || chunk.has_some());
-        true
+        self.chunk(number).is_some_and(|chunk| chunk.merge(cpu.platform))
     }
 
     /// Begins to allocate in the chunk.
@@ -339,8 +311,7 @@ impl<'a> Arena<'a> {
     pub(crate) fn leave<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32) {
         let Some(chunk) = self.chunk(number) else { return };
         chunk.adopt(cpu.platform, false);
-        if chunk.is_ripe(cpu.platform) {
-            self.merge(cpu, number);
-        }
+        fence_after_rmw();
+        self.merge_ripe(cpu, number);
     }
 }

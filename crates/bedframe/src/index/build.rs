@@ -10,7 +10,7 @@ mod tables;
 use tables::{order_banks, write_windows};
 
 use super::directory::{ArenaDesc, Bank, Directory, Header, Node, Segment};
-use super::raw::{self, Plain, Table, align};
+use super::raw::{self, Local, Plain, Table, align};
 use super::segments::{Found, segments};
 use super::slot::Slot;
 use super::span::CHUNK_FRAMES;
@@ -58,12 +58,12 @@ struct Sizes {
     small_arenas: u64,
 }
 
-/// Hands out consecutive tables, each at a cache line's beginning.
+/// Hands out consecutive tables of a directory's block, each at a cache line's beginning.
 struct Cursor(u64);
 
 impl Cursor {
-    fn table<T>(&mut self, len: u64) -> Table {
-        let table = Table { address: self.0, len };
+    fn table<T>(&mut self, len: u64) -> Local {
+        let table = Local { offset: self.0, len };
         self.0 = align(self.0 + len * size_of::<T>() as u64);
         table
     }
@@ -148,9 +148,9 @@ impl<'a, P: Platform> Build<'a, P> {
         })
     }
 
-    /// Lays the directory's tables out from `address` on; returns its end too.
+    /// Lays the directory's tables out, the header lying at `address`; returns its end too.
     fn lay_out(&self, address: u64, sizes: &Sizes) -> (Header, u64) {
-        let mut cursor = Cursor(address);
+        let mut cursor = Cursor(0);
         let _ = cursor.table::<Header>(1);
         let header = Header {
             segments: cursor.table::<Segment>(sizes.segments),
@@ -164,10 +164,10 @@ impl<'a, P: Platform> Build<'a, P> {
             arenas: cursor.table::<ArenaDesc>(sizes.arenas),
             slots: match self.old {
                 Some(old) => old.header().slots,
-                None => cursor.table::<Slot>(sizes.slots),
+                None => cursor.table::<Slot>(sizes.slots).at(address),
             },
         };
-        (header, cursor.0)
+        (header, address + cursor.0)
     }
 
     /// Takes `bytes` of mapped memory for metadata, on `node` if there is room: of the fresh memory
@@ -242,7 +242,7 @@ impl<'a, P: Platform> Build<'a, P> {
         let home = self.next_node(None).unwrap_or(0);
         let address = self.carve(bytes, NodeId(home))?;
         let (header, small) = self.lay_out(address, &sizes);
-        if let Err(error) = self.carve_arenas(&header, small) {
+        if let Err(error) = self.carve_arenas(header.arenas.at(address), small) {
             self.uncarve(address, bytes);
             return Err(error);
         }
@@ -262,9 +262,9 @@ impl<'a, P: Platform> Build<'a, P> {
     }
 
     /// Carves each arena, small ones from `small` on, and writes where they are.
-    fn carve_arenas(&mut self, header: &Header, small: u64) -> Result<(), MapError> {
+    fn carve_arenas(&mut self, arenas: Table, small: u64) -> Result<(), MapError> {
         let old = self.old_arenas();
-        let arenas = self.table::<ArenaDesc>(header.arenas);
+        let arenas = self.table::<ArenaDesc>(arenas);
         for (arena, old) in arenas.iter_mut().zip(old) {
             *arena = *old;
         }
@@ -303,25 +303,25 @@ impl<'a, P: Platform> Build<'a, P> {
     }
 
     fn write(&mut self, address: u64, header: Header, sizes: &Sizes) {
-        let segments = self.table::<Segment>(header.segments);
+        let segments = self.table::<Segment>(header.segments.at(address));
         self.write_segments(segments);
-        let nodes = self.table::<Node>(header.nodes);
+        let nodes = self.table::<Node>(header.nodes.at(address));
         self.write_nodes(nodes);
-        let banks = self.table::<Bank>(header.banks);
-        let by_chunk = self.table::<u32>(header.by_chunk);
-        let bank_count = self.write_banks(segments, nodes, banks, by_chunk);
-        let bank_order = self.table::<u32>(header.bank_order);
+        let banks = self.table::<Bank>(header.banks.at(address));
+        let by_chunk = self.table::<u32>(header.by_chunk.at(address));
+        let arenas = self.table::<ArenaDesc>(header.arenas.at(address));
+        let bank_count = self.write_banks(segments, nodes, banks, by_chunk, arenas);
+        let bank_order = self.table::<u32>(header.bank_order.at(address));
         order_banks(banks.get(..bank_count).unwrap_or(&[]), nodes, bank_order);
-        self.order_nodes(nodes, self.table::<u32>(header.fallback));
-        write_windows(segments, sizes.window_shift, self.table::<u32>(header.windows));
+        self.order_nodes(nodes, self.table::<u32>(header.fallback.at(address)));
+        write_windows(segments, sizes.window_shift, self.table::<u32>(header.windows.at(address)));
         if self.old.is_none() {
             for slot in self.table::<Slot>(header.slots) {
                 slot.reset();
             }
         }
-        let arenas = self.table::<ArenaDesc>(header.arenas);
         self.write_arenas(arenas, segments, banks);
-        let banks = Table { len: bank_count as u64, ..header.banks };
+        let banks = Local { len: bank_count as u64, ..header.banks };
         for to in self.table::<Header>(Table { address, len: 1 }) {
             *to = Header { banks, ..header };
         }

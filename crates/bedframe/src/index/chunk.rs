@@ -20,21 +20,24 @@ mod put;
 mod refer;
 mod take;
 
-pub(crate) use hints::HintCleared;
 pub(crate) use put::{PutFailed, PutRefusal};
 
 use super::entry::{ChunkState, Entry};
 use super::records::Records;
 use super::span::{FULL, Span, WORDS};
+use super::summary::{GROUP, Summary};
 use crate::platform::{InterruptMask, Platform};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// The three bit planes of a chunk, a cache line each. They mean something while the entry says
-/// Broken.
+/// The free plane of a chunk, a cache line: a set bit says that the frame is free, and nothing
+/// else does. It means something while the entry says Broken.
 #[repr(C, align(64))]
-pub(crate) struct Planes {
-    /// The frame is free: the only truth about it.
-    pub(crate) free: [AtomicU64; WORDS],
+pub(crate) struct FreePlane(pub(crate) [AtomicU64; WORDS]);
+
+/// The other planes of a chunk, a cache line each. They mean something while the entry says Broken,
+/// and lie apart from the free planes, since a free of a frame seldom looks at them.
+#[repr(C, align(64))]
+pub(crate) struct Marks {
     /// The frame has been in the heap. Where neither this nor `free` is set the frame is
     /// Uninitialised, or was never RAM to hand out: the ledger knows which.
     pub(crate) initialised: [AtomicU64; WORDS],
@@ -44,37 +47,45 @@ pub(crate) struct Planes {
 }
 
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<Planes>() == 192 && align_of::<Planes>() == 64);
+const _: () = assert!(size_of::<FreePlane>() == 64 && size_of::<Marks>() == 128);
 
 /// A chunk, wherever its words are kept.
 #[derive(Clone, Copy)]
 pub(crate) struct Chunk<'a> {
     pub(crate) entry: &'a AtomicU32,
-    pub(crate) planes: &'a Planes,
+    pub(crate) free: &'a [AtomicU64; WORDS],
+    pub(crate) marks: &'a Marks,
     /// `None` where the embedder asked for no records.
     pub(crate) records: Option<&'a Records>,
+    pub(crate) above: Above<'a>,
 }
 
-/// What a successful change means for the hints above the chunk.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Change {
-    /// The chunk's entry had no hint, or was whole, and has hints now.
-    pub(crate) some_appeared: bool,
-    /// Some word became full: the chunk may be ready to merge.
-    pub(crate) word_filled: bool,
-    /// The chunk became whole and free.
-    pub(crate) became_whole_free: bool,
-    /// The chunk was whole and free, and is not any more.
-    pub(crate) was_whole_free: bool,
+/// The summaries above a chunk, and the chunk's number in them.
+#[derive(Clone, Copy)]
+pub(crate) struct Above<'a> {
+    pub(crate) number: u64,
+    /// Groups with a chunk that is Broken with some frame free.
+    pub(crate) some: Summary<'a>,
+    /// Groups with a chunk that is WholeFree.
+    pub(crate) whole: Summary<'a>,
 }
 
-impl Change {
-    pub(crate) const NONE: Change = Change {
-        some_appeared: false,
-        word_filled: false,
-        became_whole_free: false,
-        was_whole_free: false,
-    };
+impl Above<'_> {
+    /// Of a chunk that no summary tells of yet.
+    pub(crate) const NONE: Above<'static> =
+        Above { number: 0, some: Summary::over(&[], 0), whole: Summary::over(&[], 0) };
+
+    /// Tells the summaries what the entry is going to be, for the holder of Busy. Busy counts as
+    /// worth a look in both, and was written by a read-modify-write.
+    #[inline]
+    fn announce(&self, was: Entry, now: Entry) {
+        if now.is_some() && !was.is_some() {
+            self.some.set(self.number / GROUP);
+        }
+        if now.is(ChunkState::WholeFree) && !was.is(ChunkState::WholeFree) {
+            self.whole.set(self.number / GROUP);
+        }
+    }
 }
 
 /// What a look at a span of a chunk found, at one moment during the call.
@@ -96,24 +107,74 @@ impl Look {
     }
 }
 
+/// The words that say what a frame is: all that the quick paths look at.
+#[derive(Clone, Copy)]
+pub(crate) struct Words<'a> {
+    pub(crate) entry: &'a AtomicU32,
+    pub(crate) free: &'a AtomicU64,
+    pub(crate) initialised: &'a AtomicU64,
+}
+
 /// A chunk in state Busy, held by this CPU with interrupts masked.
 struct Held<'a, 'p, P: Platform> {
-    chunk: Chunk<'a>,
+    entry: &'a AtomicU32,
     platform: &'p P,
     mask: InterruptMask,
     /// The entry as it was.
     was: Entry,
 }
 
-impl<P: Platform> Held<'_, '_, P> {
-    /// Ends Busy with the entry as it is to be; returns how it was.
-    fn release(self, now: Entry) -> Entry {
-        // Release: who sees the new entry sees the planes as they were left. Pairs with the
-        // Acquire of every load of an entry. A swap and not a store, so that the fences which
-        // follow in `Summary::set` come behind a read-modify-write.
-        self.chunk.entry.swap(now.turned().0, Ordering::Release);
+impl<'a, 'p, P: Platform> Held<'a, 'p, P> {
+    /// Makes a chunk Busy. Interrupts are masked before it is and until it is not, so that no
+    /// interrupt on this CPU can wait for what it has interrupted.
+    #[inline]
+    fn new(platform: &'p P, entry: &'a AtomicU32) -> Self {
+        loop {
+            let mask = platform.mask_interrupts();
+            let was = Entry(entry.load(Ordering::Acquire));
+            if !was.is(ChunkState::Busy) {
+                let busy = was.with_state(ChunkState::Busy);
+                // Acquire pairs with the Release of the last change of the entry.
+                if replace(entry, was, busy, Ordering::Acquire) {
+                    return Held { entry, platform, mask, was };
+                }
+            }
+            platform.restore_interrupts(mask);
+            platform.pause();
+        }
+    }
+
+    /// Ends Busy with the entry as it is to be, having told the summaries.
+    #[inline]
+    fn finish(self, above: &Above<'_>, now: Entry) {
+        above.announce(self.was, now);
+        self.release(now);
+    }
+
+    /// Ends Busy with the entry as it is to be, of which no summary has to be told.
+    #[inline]
+    fn release(self, now: Entry) {
+        // Release: who sees the new entry sees the planes and the summaries as they were left. Pairs
+        // with the Acquire of every load of an entry. A store: nobody else writes a Busy entry.
+        self.entry.store(now.turned().0, Ordering::Release);
         self.platform.restore_interrupts(self.mask);
-        self.was
+    }
+}
+
+#[inline]
+fn replace(entry: &AtomicU32, old: Entry, new: Entry, success: Ordering) -> bool {
+    entry.compare_exchange(old.0, new.0, success, Ordering::Relaxed).is_ok()
+}
+
+/// The entry, once nobody is Busy with it.
+#[inline]
+fn settled<P: Platform>(platform: &P, entry: &AtomicU32) -> Entry {
+    loop {
+        let now = Entry(entry.load(Ordering::Acquire));
+        if !now.is(ChunkState::Busy) {
+            return now;
+        }
+        platform.pause();
     }
 }
 
@@ -125,42 +186,18 @@ impl<'a> Chunk<'a> {
 
     /// The entry, once nobody is Busy with it.
     pub(crate) fn settled<P: Platform>(&self, platform: &P) -> Entry {
-        loop {
-            let entry = self.load();
-            if !entry.is(ChunkState::Busy) {
-                return entry;
-            }
-            platform.pause();
-        }
+        settled(platform, self.entry)
     }
 
-    /// Makes the chunk Busy. Interrupts are masked before it is and until it is not, so that no
-    /// interrupt on this CPU can wait for what it has interrupted.
     fn hold<'p, P: Platform>(&self, platform: &'p P) -> Held<'a, 'p, P> {
-        loop {
-            let mask = platform.mask_interrupts();
-            let was = self.load();
-            if !was.is(ChunkState::Busy) {
-                let busy = was.with_state(ChunkState::Busy);
-                // Acquire pairs with the Release of the last change of the entry.
-                if self.replace(was, busy, Ordering::Acquire) {
-                    return Held { chunk: *self, platform, mask, was };
-                }
-            }
-            platform.restore_interrupts(mask);
-            platform.pause();
-        }
-    }
-
-    fn replace(&self, old: Entry, new: Entry, success: Ordering) -> bool {
-        self.entry.compare_exchange(old.0, new.0, success, Ordering::Relaxed).is_ok()
+        Held::new(platform, self.entry)
     }
 
     /// Writes all three planes, for the holder of Busy; `f` says free and initialised for each
     /// word. Returns the hints that go with them.
     fn write_planes(&self, f: impl Fn(usize) -> (u64, u64)) -> u8 {
-        let Planes { free, initialised, dirty } = self.planes;
-        let words = free.iter().zip(initialised).zip(dirty).enumerate();
+        let Marks { initialised, dirty } = self.marks;
+        let words = self.free.iter().zip(initialised).zip(dirty).enumerate();
         let mut hints = 0;
         for (word, ((free_word, initialised_word), dirty_word)) in words {
             let (free, initialised) = f(word);
@@ -189,10 +226,10 @@ impl<'a> Chunk<'a> {
                 ChunkState::WholeUsed => return Look { initialised: [FULL; WORDS], ..look },
                 ChunkState::Untouched | ChunkState::Busy => return look,
             }
-            for (to, from) in look.free.iter_mut().zip(&self.planes.free) {
+            for (to, from) in look.free.iter_mut().zip(self.free) {
                 *to = from.load(Ordering::Acquire);
             }
-            for (to, from) in look.initialised.iter_mut().zip(&self.planes.initialised) {
+            for (to, from) in look.initialised.iter_mut().zip(&self.marks.initialised) {
                 *to = from.load(Ordering::Acquire);
             }
             // The Acquire loads above keep this one behind them; had a merge zeroed a word that we
@@ -203,28 +240,17 @@ impl<'a> Chunk<'a> {
         }
     }
 
-    /// A word of the initialised plane, for a chunk that was seen Broken.
-    #[inline]
-    pub(crate) fn initialised(&self, word: usize) -> u64 {
-        self.planes.initialised.get(word).map_or(0, |word| word.load(Ordering::Relaxed))
-    }
-
     /// Whether word `word` has no free frame.
     pub(crate) fn word_is_empty(&self, word: usize) -> bool {
-        self.planes.free.get(word).is_some_and(|free| free.load(Ordering::Relaxed) == 0)
+        self.free.get(word).is_some_and(|free| free.load(Ordering::Relaxed) == 0)
     }
 
     /// Whether, at a glance, all of `span` is free.
     pub(crate) fn is_free(&self, span: Span) -> bool {
         span.words().all(|word| {
             let mask = span.mask(word);
-            self.planes.free.get(word).is_some_and(|w| w.load(Ordering::Relaxed) & mask == mask)
+            self.free.get(word).is_some_and(|w| w.load(Ordering::Relaxed) & mask == mask)
         })
-    }
-
-    /// Whether the chunk is whole and free.
-    pub(crate) fn is_whole_free<P: Platform>(&self, platform: &P) -> bool {
-        self.settled(platform).is(ChunkState::WholeFree)
     }
 
     /// Prepares the chunk for hand-over: Broken, with no frame of it in the heap. Nobody else can

@@ -6,15 +6,15 @@
 //! else.
 
 use super::arena::Arena;
-use super::chunk::{Chunk, Planes};
-use super::raw::{self, Table};
+use super::chunk::{Above, FreePlane, Marks, Words};
+use super::raw::{self, Local, Spot, Table};
 use super::records::Records;
 use super::slot::Slot;
 use super::span::{CHUNK_FRAMES, CHUNK_SHIFT};
 use super::summary::{Summary, summary_words};
 use crate::addr::{FrameRange, Mfn};
 use crate::node::NodeId;
-use crate::platform::Platform;
+use crate::platform::{CpuId, Platform};
 use crate::request::Pool;
 use crate::zone::Zone;
 use core::sync::atomic::{AtomicU32, AtomicU64};
@@ -26,6 +26,11 @@ pub(crate) struct Segment {
     /// First frame, and first frame behind.
     pub(crate) start: u64,
     pub(crate) end: u64,
+    /// The machine address of the free plane of its first chunk; how far the chunk's entry and its
+    /// marks lie behind that, or, wrapping around, before it.
+    pub(crate) free: u64,
+    pub(crate) entries: u64,
+    pub(crate) marks: u64,
     pub(crate) bank: u32,
     /// The number, in the bank's arena, of the chunk that `start` lies in.
     pub(crate) first_chunk: u32,
@@ -40,7 +45,7 @@ impl Segment {
     }
 
     /// The first frame of the first chunk's 2 MiB, which may lie below the segment.
-    const fn base(&self) -> u64 {
+    pub(crate) const fn base(&self) -> u64 {
         self.start & !(CHUNK_FRAMES - 1)
     }
 
@@ -97,6 +102,12 @@ pub(crate) struct Bank {
     /// Index of its first segment in `by_chunk`, and how many there are.
     pub(crate) first_segment: u32,
     pub(crate) segments: u32,
+    /// The machine address of the arena's free planes, and how far its entries lie behind that.
+    pub(crate) free: u64,
+    pub(crate) entries: u64,
+    /// The frame of bit 0 of chunk 0 of the arena, as the first segment's chunks are numbered; it may
+    /// lie below zero.
+    pub(crate) base: u64,
 }
 
 impl Bank {
@@ -130,7 +141,8 @@ pub(crate) struct Node {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct ArenaDesc {
-    pub(crate) planes: Table,
+    pub(crate) free: Table,
+    pub(crate) marks: Table,
     pub(crate) entries: Table,
     pub(crate) some: Table,
     pub(crate) whole: Table,
@@ -141,12 +153,13 @@ pub(crate) struct ArenaDesc {
 impl ArenaDesc {
     /// The words of `chunks` chunks from `address` on.
     pub(crate) const fn at(address: u64, chunks: u64, with_records: bool) -> Self {
-        let planes = Table { address, len: chunks };
-        let entries = planes.then(size_of::<Planes>(), chunks);
+        let free = Table { address, len: chunks };
+        let marks = free.then(size_of::<FreePlane>(), chunks);
+        let entries = marks.then(size_of::<Marks>(), chunks);
         let some = entries.then(4, summary_words(chunks));
         let whole = some.then(8, some.len);
         let records = whole.then(8, if with_records { chunks } else { 0 });
-        Self { planes, entries, some, whole, records }
+        Self { free, marks, entries, some, whole, records }
     }
 
     pub(crate) const fn chunks(&self) -> u64 {
@@ -154,7 +167,7 @@ impl ArenaDesc {
     }
 
     pub(crate) const fn address(&self) -> u64 {
-        self.planes.address
+        self.free.address
     }
 
     /// Bytes that an arena of `chunks` chunks takes.
@@ -168,26 +181,29 @@ impl ArenaDesc {
 #[repr(C)]
 pub(crate) struct Header {
     /// Sorted by address.
-    pub(crate) segments: Table,
+    pub(crate) segments: Local,
     /// For each window of `2^window_shift` frames, the first segment that ends behind its start.
-    pub(crate) windows: Table,
+    pub(crate) windows: Local,
     pub(crate) window_shift: u64,
-    pub(crate) banks: Table,
+    pub(crate) banks: Local,
     /// Indices of segments, sorted by bank and address.
-    pub(crate) by_chunk: Table,
+    pub(crate) by_chunk: Local,
     /// Sorted by number.
-    pub(crate) nodes: Table,
+    pub(crate) nodes: Local,
     /// Indices of banks: for each node, from the highest zone to the lowest.
-    pub(crate) bank_order: Table,
+    pub(crate) bank_order: Local,
     /// For each node, the indices of all nodes, nearest first.
-    pub(crate) fallback: Table,
-    pub(crate) arenas: Table,
+    pub(crate) fallback: Local,
+    pub(crate) arenas: Local,
+    /// In the block of the first directory, for all that follow it.
     pub(crate) slots: Table,
 }
 
 /// A directory as its readers see it.
 pub(crate) struct Directory<'a, P> {
     platform: &'a P,
+    /// The header's first byte.
+    block: Spot<'a>,
     header: &'a Header,
 }
 
@@ -206,99 +222,168 @@ impl<'a, P: Platform> Directory<'a, P> {
     /// # Safety
     ///
     /// 1. A header that is complete lies there, and the tables that it names, in mapped memory of
-    ///    Bedframe's own; all of it stays for `'a`.
+    ///    Bedframe's own, those of its block in one range of it; all of it stays for `'a`.
     /// 2. Nothing is written to them any more but through the atomics in slots and arenas.
     #[inline]
     pub(crate) unsafe fn at(platform: &'a P, address: u64) -> Option<Self> {
-        // SAFETY: The caller's obligations are those of `shared`.
-        let header = unsafe { raw::shared(platform, Table { address, len: 1 }) }.first()?;
-        Some(Self { platform, header })
+        let block = raw::spot(platform, address);
+        // SAFETY: The caller's obligations are those of `table`.
+        let header = unsafe { block.table(Local { offset: 0, len: 1 }) }.first()?;
+        Some(Self { platform, block, header })
     }
 
     pub(crate) const fn header(&self) -> &'a Header {
         self.header
     }
 
+    #[inline]
     pub(crate) fn segments(&self) -> &'a [Segment] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { raw::shared(self.platform, self.header.segments) }
+        unsafe { self.block.table(self.header.segments) }
     }
 
+    #[inline]
     fn windows(&self) -> &'a [u32] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { raw::shared(self.platform, self.header.windows) }
+        unsafe { self.block.table(self.header.windows) }
     }
 
+    #[inline]
     pub(crate) fn banks(&self) -> &'a [Bank] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { raw::shared(self.platform, self.header.banks) }
+        unsafe { self.block.table(self.header.banks) }
     }
 
+    #[inline]
     fn by_chunk(&self) -> &'a [u32] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { raw::shared(self.platform, self.header.by_chunk) }
+        unsafe { self.block.table(self.header.by_chunk) }
     }
 
+    #[inline]
     pub(crate) fn nodes(&self) -> &'a [Node] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { raw::shared(self.platform, self.header.nodes) }
+        unsafe { self.block.table(self.header.nodes) }
     }
 
+    #[inline]
     fn bank_order(&self) -> &'a [u32] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { raw::shared(self.platform, self.header.bank_order) }
+        unsafe { self.block.table(self.header.bank_order) }
     }
 
+    #[inline]
     fn fallback(&self) -> &'a [u32] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { raw::shared(self.platform, self.header.fallback) }
+        unsafe { self.block.table(self.header.fallback) }
     }
 
+    #[inline]
     pub(crate) fn arenas(&self) -> &'a [ArenaDesc] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { raw::shared(self.platform, self.header.arenas) }
+        unsafe { self.block.table(self.header.arenas) }
     }
 
+    #[inline]
     pub(crate) fn slots(&self) -> &'a [Slot] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
         unsafe { raw::shared(self.platform, self.header.slots) }
     }
 
-    /// Chunk `number` of arena `index`: all that a fast path looks at.
+    /// The slot of a CPU. More CPUs than were announced share. `None` only if there is none at all,
+    /// which hand-over rules out.
     #[inline]
-    pub(crate) fn chunk(&self, index: u32, number: u32) -> Option<Chunk<'a>> {
-        let (platform, desc) = (self.platform, self.arenas().get(index as usize)?);
+    pub(crate) fn slot(&self, cpu: CpuId) -> Option<&'a Slot> {
+        let (slots, number) = (self.slots(), cpu.0 as usize);
+        match slots.get(number) {
+            Some(slot) => Some(slot),
+            None => slots.get(number.checked_rem(slots.len())?),
+        }
+    }
+
+    /// The summaries of an arena: *some*, and *whole*.
+    #[inline]
+    fn summaries(&self, desc: &ArenaDesc) -> (Summary<'a>, Summary<'a>) {
         // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only.
-        let entry: &AtomicU32 = unsafe { raw::element(platform, desc.entries, number) }?;
+        let some: &[AtomicU64] = unsafe { raw::shared(self.platform, desc.some) };
         // SAFETY: As above.
-        let planes: &Planes = unsafe { raw::element(platform, desc.planes, number) }?;
-        // SAFETY: As above.
-        let records: Option<&Records> = unsafe { raw::element(platform, desc.records, number) };
-        Some(Chunk { entry, planes, records })
+        let whole: &[AtomicU64] = unsafe { raw::shared(self.platform, desc.whole) };
+        (Summary::over(some, desc.chunks()), Summary::over(whole, desc.chunks()))
+    }
+
+    /// The summaries above chunk `number` of arena `index`.
+    #[inline]
+    pub(crate) fn above(&self, index: u32, number: u32) -> Option<Above<'a>> {
+        let (some, whole) = self.summaries(self.arenas().get(index as usize)?);
+        Some(Above { number: u64::from(number), some, whole })
     }
 
     /// The words of arena `index`.
     #[inline]
     pub(crate) fn arena(&self, index: u32) -> Option<Arena<'a>> {
         let desc = self.arenas().get(index as usize)?;
-        let (platform, chunks) = (self.platform, desc.chunks());
+        let platform = self.platform;
         // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only.
         let entries: &[AtomicU32] = unsafe { raw::shared(platform, desc.entries) };
         // SAFETY: As above.
-        let planes: &[Planes] = unsafe { raw::shared(platform, desc.planes) };
+        let free: &[FreePlane] = unsafe { raw::shared(platform, desc.free) };
         // SAFETY: As above.
-        let some: &[AtomicU64] = unsafe { raw::shared(platform, desc.some) };
-        // SAFETY: As above.
-        let whole: &[AtomicU64] = unsafe { raw::shared(platform, desc.whole) };
+        let marks: &[Marks] = unsafe { raw::shared(platform, desc.marks) };
         // SAFETY: As above.
         let records: &[Records] = unsafe { raw::shared(platform, desc.records) };
-        Some(Arena::over(
-            entries,
-            planes,
-            records,
-            Summary::over(some, chunks),
-            Summary::over(whole, chunks),
-        ))
+        let (some, whole) = self.summaries(desc);
+        Some(Arena { entries, free, marks, records, some, whole })
+    }
+
+    /// The segment of `[start, end)` and the words of its first frame: the entry of its chunk, its word
+    /// of the free plane, and its word of the initialised plane. `None` if the range does not lie in
+    /// one segment.
+    ///
+    /// Cost: a word of the window table, a segment, and what is made of them.
+    #[inline]
+    pub(crate) fn words(&self, start: u64, end: u64) -> Option<(&'a Segment, Words<'a>)> {
+        let (_, segment) = self.locate(start)?;
+        if end > segment.end {
+            return None;
+        }
+        let offset = start - segment.base();
+        let (chunk, word) = (offset >> CHUNK_SHIFT, offset >> 6);
+        let marks = segment.marks.wrapping_add(chunk * 128 + word % 8 * 8);
+        let free = raw::spot(self.platform, segment.free);
+        // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only. The
+        // frame lies in the segment, and so its chunk among those whose words begin there; and an
+        // arena lies in one range of mapped memory.
+        let words = unsafe {
+            Words {
+                entry: free.at(segment.entries.wrapping_add(chunk * 4)),
+                free: free.at(word * 8),
+                initialised: free.at(marks),
+            }
+        };
+        Some((segment, words))
+    }
+
+    /// Word `word` of the free plane of chunk `chunk` of a bank; `None` if the bank has no such chunk.
+    #[inline]
+    pub(crate) fn free_word(&self, bank: &Bank, chunk: u32, word: u32) -> Option<&'a AtomicU64> {
+        if chunk < bank.first_chunk || chunk >= bank.end_chunk {
+            return None;
+        }
+        let index = u64::from(chunk) * 8 + u64::from(word & 7);
+        // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only. The
+        // chunk is one of the arena's.
+        Some(unsafe { raw::spot(self.platform, bank.free).at(index * 8) })
+    }
+
+    /// The entry of chunk `chunk` of a bank; `None` if the bank has no such chunk.
+    #[inline]
+    pub(crate) fn entry(&self, bank: &Bank, chunk: u32) -> Option<&'a AtomicU32> {
+        if chunk < bank.first_chunk || chunk >= bank.end_chunk {
+            return None;
+        }
+        let offset = bank.entries.wrapping_add(u64::from(chunk) * 4);
+        // SAFETY: As in `free_word`; an arena lies in one range of mapped memory.
+        Some(unsafe { raw::spot(self.platform, bank.free).at(offset) })
     }
 }
 
@@ -310,20 +395,48 @@ impl<'a, P: Platform> Directory<'a, P> {
     #[inline]
     pub(crate) fn locate(&self, frame: u64) -> Option<(u32, &'a Segment)> {
         let window = (frame >> self.header.window_shift) as usize;
-        let windows = self.windows();
-        let low = *windows.get(window)? as usize;
-        let high = windows.get(window + 1).map_or(usize::MAX, |high| *high as usize);
-        let segments = self.segments();
-        let first = segments.get(low)?;
-        let (index, segment) = if frame < first.end {
-            (low, first)
+        let index = *self.windows().get(window)?;
+        let segment = self.segments().get(index as usize)?;
+        let (index, segment) = if frame < segment.end {
+            (index, segment)
         } else {
-            let high = high.min(segments.len().saturating_sub(1));
-            let rest = segments.get(low..=high)?;
-            let index = low + rest.partition_point(|segment| segment.end <= frame);
-            (index, segments.get(index)?)
+            self.locate_behind(frame, window, index)?
         };
-        if frame < segment.start { None } else { Some((index as u32, segment)) }
+        if frame < segment.start { None } else { Some((index, segment)) }
+    }
+
+    /// The first segment of a window that ends behind `frame`; `low` is the first that ends behind
+    /// the window's start.
+    #[cold]
+    fn locate_behind(&self, frame: u64, window: usize, low: u32) -> Option<(u32, &'a Segment)> {
+        let (segments, low) = (self.segments(), low as usize);
+        let high = self.windows().get(window + 1).map_or(usize::MAX, |high| *high as usize);
+        let high = high.min(segments.len().saturating_sub(1));
+        let rest = segments.get(low..=high)?;
+        let index = low + rest.partition_point(|segment| segment.end <= frame);
+        Some((index as u32, segments.get(index)?))
+    }
+
+    /// The frame of bit 0 of chunk `chunk` of a bank.
+    #[inline]
+    pub(crate) fn chunk_base(&self, bank: &Bank, chunk: u32) -> Option<u64> {
+        if bank.segments == 1 {
+            return Some(bank.base.wrapping_add(u64::from(chunk) << CHUNK_SHIFT));
+        }
+        Some(self.segment_of_chunk(bank, chunk)?.chunk_base(chunk))
+    }
+
+    /// The block of `2^order` frames that begins at bit `bit` of chunk `chunk` of a bank.
+    #[inline]
+    pub(crate) fn block(
+        &self,
+        bank: &Bank,
+        chunk: u32,
+        bit: u32,
+        order: u32,
+    ) -> Option<FrameRange> {
+        let start = self.chunk_base(bank, chunk)? + u64::from(bit);
+        FrameRange::from_len(Mfn::new(start), 1 << order)
     }
 
     /// The segment of bank `bank` that chunk `chunk` belongs to.

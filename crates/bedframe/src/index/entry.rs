@@ -25,6 +25,7 @@ pub(crate) enum ChunkState {
 /// | 16 | adopted: a CPU allocates here |
 /// | 17 | recorded: the records have been zeroed and mean something |
 /// | 18 | referenced: some frame has references |
+/// | 19 | complete: while the chunk is Broken, every frame of it has been in the heap |
 /// | 20-31 | turn: counts the times that Busy ended, so that who reads planes between two looks at the entry knows whether they held still |
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
@@ -37,6 +38,7 @@ impl Entry {
     const ADOPTED: u32 = 1 << 16;
     const RECORDED: u32 = 1 << 17;
     const REFERENCED: u32 = 1 << 18;
+    const COMPLETE: u32 = 1 << 19;
     const TURN: u32 = 1 << 20;
 
     pub(crate) const UNTOUCHED: Entry = Entry(ChunkState::Untouched as u32);
@@ -107,6 +109,29 @@ impl Entry {
         } else {
             Entry(self.0 & !Self::REFERENCED)
         }
+    }
+
+    /// Whether the chunk is Broken and has free frames that a summary is to know of.
+    pub(crate) const fn is_some(self) -> bool {
+        self.0 & Self::STATE == ChunkState::Broken as u32 && self.0 & Self::HINTS != 0
+    }
+
+    /// The same, every frame of the chunk having been in the heap, or not.
+    pub(crate) const fn with_complete(self, complete: bool) -> Entry {
+        if complete { Entry(self.0 | Self::COMPLETE) } else { Entry(self.0 & !Self::COMPLETE) }
+    }
+
+    /// Whether a frame of the chunk that is not free, and has been in the heap, can be put back without
+    /// a look at anything but its word: the chunk is Broken, and nothing refers to any frame.
+    #[inline]
+    pub(crate) const fn is_plain(self) -> bool {
+        self.0 & (Self::STATE | Self::REFERENCED) == ChunkState::Broken as u32
+    }
+
+    /// Whether, the chunk being Broken, every frame of it has been in the heap.
+    #[inline]
+    pub(crate) const fn is_complete(self) -> bool {
+        self.0 & Self::COMPLETE != 0
     }
 
     /// The same, one turn later.

@@ -4,8 +4,8 @@
 use loom::sync::Arc;
 use loom::thread;
 
-use super::arena::Arena;
-use super::chunk::{Planes, PutRefusal};
+use super::arena::{Arena, Wanted};
+use super::chunk::{Chunk, FreePlane, Marks, PutRefusal, Words};
 use super::entry::{ChunkState, Entry};
 use super::records::Records;
 use super::slot::{Cpu, Slot, windows_closed, windows_opened};
@@ -13,7 +13,7 @@ use super::span::{FULL, Span, WORDS};
 use super::summary::Summary;
 use crate::addr::Mfn;
 use crate::platform::Platform;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence_after_rmw};
 
 /// A machine that has nothing but CPUs which wait for one another.
 struct Waiting;
@@ -37,7 +37,8 @@ unsafe impl Platform for Waiting {
 /// One chunk under one word of each summary.
 struct World {
     entries: [AtomicU32; 1],
-    planes: [Planes; 1],
+    free: [FreePlane; 1],
+    marks: [Marks; 1],
     records: [Records; 0],
     some: [AtomicU64; 1],
     whole: [AtomicU64; 1],
@@ -54,14 +55,14 @@ impl World {
 
     /// A chunk with the same entry, words and summaries whatever else.
     fn new(entry: Entry, free: [u64; WORDS], known: u64, some: u64, whole: u64) -> Arc<Self> {
-        let planes = Planes {
-            free: free.map(AtomicU64::new),
+        let marks = Marks {
             initialised: [known; WORDS].map(AtomicU64::new),
             dirty: [0; WORDS].map(AtomicU64::new),
         };
         Arc::new(World {
             entries: [AtomicU32::new(entry.0)],
-            planes: [planes],
+            free: [FreePlane(free.map(AtomicU64::new))],
+            marks: [marks],
             records: [],
             some: [AtomicU64::new(some)],
             whole: [AtomicU64::new(whole)],
@@ -70,14 +71,14 @@ impl World {
     }
 
     fn arena(&self) -> Arena<'_> {
-        let summary = |words| Summary::over(words, 1);
-        Arena::over(
-            &self.entries,
-            &self.planes,
-            &self.records,
-            summary(&self.some),
-            summary(&self.whole),
-        )
+        Arena {
+            entries: &self.entries,
+            free: &self.free,
+            marks: &self.marks,
+            records: &self.records,
+            some: Summary::over(&self.some, 1),
+            whole: Summary::over(&self.whole, 1),
+        }
     }
 
     fn cpu(&self, number: u32) -> Cpu<'_, Waiting> {
@@ -89,7 +90,7 @@ impl World {
     }
 
     fn free(&self) -> [u64; WORDS] {
-        core::array::from_fn(|word| self.planes[0].free[word].load(Ordering::Relaxed))
+        core::array::from_fn(|word| self.free[0].0[word].load(Ordering::Relaxed))
     }
 
     /// Frees one frame, as `Memory::free` does.
@@ -97,14 +98,8 @@ impl World {
         let (arena, cpu) = (self.arena(), self.cpu(cpu));
         let chunk = arena.chunk(0).unwrap();
         let word = (bit / 64) as usize;
-        if chunk.load().is(ChunkState::Broken)
-            && let Some(result) = chunk.put_in_word(cpu.platform, word, 1 << (bit % 64))
-        {
-            return result.map(|change| {
-                if chunk.is_news(cpu.platform, change) {
-                    arena.note(&cpu, 0, change);
-                }
-            });
+        if self.put_quickly(&cpu, chunk, bit) {
+            return Ok(());
         }
         loop {
             let look = chunk.look(cpu.platform);
@@ -118,15 +113,47 @@ impl World {
         }
     }
 
+    /// The quick path of that.
+    fn put_quickly(&self, cpu: &Cpu<'_, Waiting>, chunk: Chunk<'_>, bit: u32) -> bool {
+        let (index, mask) = ((bit / 64) as usize, 1 << (bit % 64));
+        let words = Words {
+            entry: chunk.entry,
+            free: &chunk.free[index],
+            initialised: &chunk.marks.initialised[index],
+        };
+        let entry = chunk.load();
+        if !entry.is_plain()
+            || !entry.is_complete() && words.initialised.load(Ordering::Relaxed) & mask != mask
+        {
+            return false;
+        }
+        let old = match Chunk::put_in_word(words.free, mask) {
+            Some(Ok(old)) => old,
+            Some(Err(_)) => return false,
+            None => {
+                let above = || Some(chunk.above);
+                let platform = cpu.platform;
+                return Chunk::put_in_empty_word(platform, words, bit / 64, mask, above).is_some();
+            }
+        };
+        if old | mask == FULL {
+            fence_after_rmw();
+            if !chunk.load().is_adopted() {
+                self.arena().merge_ripe(cpu, 0);
+            }
+        }
+        true
+    }
+
     /// Takes one frame, as a search through the hints does.
     fn take(&self, cpu: u32) -> Option<u32> {
         let (arena, cpu) = (self.arena(), self.cpu(cpu));
-        if arena.some.find(0, 1).is_some()
+        if arena.find(&cpu, Wanted::Some, 0, 1).is_some()
             && let Some(bit) = arena.take_small(&cpu, 0, 0, 0)
         {
             return Some(bit);
         }
-        if arena.whole.find(0, 1).is_some() {
+        if arena.find(&cpu, Wanted::Whole, 0, 1).is_some() {
             if arena.take_span(&cpu, 0, Span::new(0, 1)) {
                 return Some(0);
             }
@@ -388,7 +415,7 @@ fn a_put_that_is_refused_half_way_marks_nothing() {
         || {
             // Frame 0 is in use, frame 1 boot-allocated, frame 2 free, the rest in use.
             let world = World::broken([0b100, 0, 0, 0, 0, 0, 0, 0]);
-            world.planes[0].initialised[0].store(FULL & !0b10, Ordering::Relaxed);
+            world.marks[0].initialised[0].store(FULL & !0b10, Ordering::Relaxed);
             world
         },
         |world| world.put(0, 0),
@@ -397,7 +424,7 @@ fn a_put_that_is_refused_half_way_marks_nothing() {
             world.arena().put_span(&world.cpu(1), 0, Span::new(0, 2), &new)
         },
         |world, _, put| {
-            let known = world.planes[0].initialised[0].load(Ordering::Relaxed);
+            let known = world.marks[0].initialised[0].load(Ordering::Relaxed);
             if put.is_err() {
                 assert_eq!(known & 0b10, 0, "marked as in use by a free that was refused");
             }
@@ -440,7 +467,7 @@ fn a_whole_is_taken_whatever_is_refused_meanwhile() {
     );
 }
 
-/// The last bit of a summary's word is cleared while a sibling's is set and looked for.
+/// The last bit of a summary's word is cleared by a search while a sibling's is set and looked for.
 #[test]
 fn a_sibling_is_found_or_a_window_seen() {
     let mut builder = loom::model::Builder::new();
@@ -448,20 +475,87 @@ fn a_sibling_is_found_or_a_window_seen() {
     builder.check(|| {
         let world = World::broken([0; WORDS]);
         let words: Arc<[AtomicU64; 3]> =
-            Arc::new([AtomicU64::new(0), AtomicU64::new(1 << 6), AtomicU64::new(2)]);
+            Arc::new([AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(2)]);
         let (other, w2) = (words.clone(), world.clone());
+        // Comes by, finds the second word empty, and clears the bit above it.
         let thread = thread::spawn(move || {
-            let _window = w2.cpu(0).window();
-            Summary::over(&other[..], 128).clear(70, || false)
+            Summary::over(&other[..], 128 * 64).find(&w2.cpu(0), 0, 128);
         });
-        let summary = Summary::over(&words[..], 128);
+        let summary = Summary::over(&words[..], 128 * 64);
+        // The change of an entry that group 71 is told of.
+        words[0].fetch_or(0, Ordering::AcqRel);
         summary.set(71);
         let closed = windows_closed(&world.slots);
-        let found = summary.find(0, 128);
+        let found = summary.find(&world.cpu(1), 0, 128);
         assert!(
             found.is_some() || windows_opened(&world.slots) != closed,
             "71 was put and is hidden"
         );
         thread.join().unwrap();
+        assert_eq!(summary.hidden(), None);
     });
+}
+
+/// A search that finds a group empty clears its bit while a frame of the group is put.
+#[test]
+fn a_group_that_is_found_empty_and_filled_at_once_is_not_hidden() {
+    explore(
+        || {
+            let world = World::broken([0; WORDS]);
+            world.some[0].store(1, Ordering::Relaxed);
+            world
+        },
+        |world| world.take(0),
+        |world| {
+            let put = world.put(1, 5);
+            let closed = windows_closed(&world.slots);
+            let found = world.take(1);
+            (put, found, windows_opened(&world.slots) != closed)
+        },
+        |_, taken, (put, found, window)| {
+            assert_eq!(put, Ok(()));
+            assert!(taken.is_none() || found.is_none());
+            assert!(taken.is_some() || found.is_some() || window, "frame 5 was free and is hidden");
+        },
+    );
+}
+
+/// The same for a chunk that is put back whole.
+#[test]
+fn a_chunk_put_back_whole_is_found_or_a_window_seen() {
+    explore(
+        || {
+            let entry = Entry::UNTOUCHED.with_state(ChunkState::WholeUsed);
+            World::new(entry, [0; WORDS], FULL, 0, 1)
+        },
+        |world| world.arena().find(&world.cpu(0), Wanted::Whole, 0, 1),
+        |world| {
+            let chunk = world.arena().chunk(0).unwrap();
+            assert!(Chunk::put_whole(chunk.entry, || Some(chunk.above)));
+            let closed = windows_closed(&world.slots);
+            let found = world.arena().find(&world.cpu(1), Wanted::Whole, 0, 1);
+            found.is_some() || windows_opened(&world.slots) != closed
+        },
+        |_, _, right| assert!(right, "put back whole, and hidden"),
+    );
+}
+
+/// The hint of a word that was emptied is taken back while a frame of it is freed.
+#[test]
+fn a_hint_taken_back_while_a_frame_is_freed_is_not_lost() {
+    explore(
+        || {
+            let world = World::broken([0; WORDS]);
+            let entry = Entry(world.entries[0].load(Ordering::Relaxed)).with_hints(1);
+            world.entries[0].store(entry.0, Ordering::Relaxed);
+            world.some[0].store(1, Ordering::Relaxed);
+            world
+        },
+        |world| world.arena().chunk(0).unwrap().clear_hint(world.cpu(0).platform, 0),
+        |world| world.put(1, 5),
+        |world, (), put| {
+            assert_eq!(put, Ok(()));
+            assert_eq!(world.take(0), Some(5));
+        },
+    );
 }

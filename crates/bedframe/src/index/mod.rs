@@ -18,10 +18,10 @@ mod slot;
 mod span;
 mod summary;
 
-pub(crate) use arena::Arena;
+pub(crate) use arena::{Arena, Wanted};
 #[cfg(not(loom))]
 pub(crate) use build::Build;
-pub(crate) use chunk::{Chunk, Look, PutRefusal};
+pub(crate) use chunk::{Chunk, Look, PutRefusal, Words};
 #[cfg(not(loom))]
 pub(crate) use directory::{Bank, Directory, Segment};
 pub(crate) use entry::{ChunkState, Entry};

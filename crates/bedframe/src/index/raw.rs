@@ -4,9 +4,10 @@
 //! copied, moved and compared.
 #![allow(unsafe_code)]
 
+use core::marker::PhantomData;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
-use super::chunk::Planes;
+use super::chunk::{FreePlane, Marks};
 use super::directory::{ArenaDesc, Bank, Header, Node, Segment};
 use super::records::Records;
 use super::slot::Slot;
@@ -30,7 +31,9 @@ unsafe impl Plain for AtomicU32 {}
 // SAFETY: As above.
 unsafe impl Plain for AtomicU64 {}
 // SAFETY: As above.
-unsafe impl Plain for Planes {}
+unsafe impl Plain for FreePlane {}
+// SAFETY: As above.
+unsafe impl Plain for Marks {}
 // SAFETY: As above.
 unsafe impl Plain for Records {}
 // SAFETY: As above.
@@ -63,11 +66,29 @@ impl Table {
     }
 }
 
+/// Where a table lies in the block of memory that a directory's header begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub(crate) struct Local {
+    /// Bytes from the header's first to the first element's.
+    pub(crate) offset: u64,
+    /// Elements.
+    pub(crate) len: u64,
+}
+
+impl Local {
+    /// The same, the header lying at `address`.
+    pub(crate) const fn at(self, address: u64) -> Table {
+        Table { address: address + self.offset, len: self.len }
+    }
+}
+
 /// Rounds up to a cache line.
 pub(crate) const fn align(address: u64) -> u64 {
     (address + 63) & !63
 }
 
+#[inline]
 fn pointer<T, P: Platform>(platform: &P, address: u64) -> *mut T {
     let frame = platform.frame_ptr(Mfn::from_address(address));
     frame.wrapping_add((address & (crate::FRAME_SIZE - 1)) as usize).cast()
@@ -91,24 +112,43 @@ pub(crate) unsafe fn shared<'a, T: Plain, P: Platform>(platform: &P, table: Tabl
     unsafe { core::slice::from_raw_parts(pointer(platform, table.address), table.len as usize) }
 }
 
-/// Element `index` of `table`; `None` behind its end.
-///
-/// # Safety
-///
-/// As for [`shared`].
+/// A place in metadata memory, mapped once for all that lies around it.
+#[derive(Clone, Copy)]
+pub(crate) struct Spot<'a> {
+    pointer: *const u8,
+    life: PhantomData<&'a u8>,
+}
+
+/// The place at a machine address.
 #[inline]
-pub(crate) unsafe fn element<'a, T: Plain, P: Platform>(
-    platform: &P,
-    table: Table,
-    index: u32,
-) -> Option<&'a T> {
-    if u64::from(index) >= table.len {
-        return None;
+pub(crate) fn spot<'a, P: Platform>(platform: &P, address: u64) -> Spot<'a> {
+    Spot { pointer: pointer::<u8, P>(platform, address), life: PhantomData }
+}
+
+impl<'a> Spot<'a> {
+    /// What lies `offset` bytes behind it; wrapping around, before it.
+    ///
+    /// # Safety
+    ///
+    /// 1. An element of a table lies there, for which the obligations of [`shared`] hold, in the
+    ///    same range of mapped memory.
+    #[inline]
+    pub(crate) unsafe fn at<T: Plain>(self, offset: u64) -> &'a T {
+        // SAFETY: As in `shared`; elements of a table are aligned.
+        unsafe { &*self.pointer.wrapping_add(offset as usize).cast::<T>() }
     }
-    let address = table.address + u64::from(index) * size_of::<T>() as u64;
-    // SAFETY: As in `shared`; the element lies in the table, at a multiple of its size from a
-    // multiple of 64, and so aligned.
-    Some(unsafe { &*pointer::<T, P>(platform, address) })
+
+    /// The elements of a table that begins `offset` bytes behind it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`shared`], and the table lies in the same range of mapped memory.
+    #[inline]
+    pub(crate) unsafe fn table<T: Plain>(self, table: Local) -> &'a [T] {
+        let first = self.pointer.wrapping_add(table.offset as usize).cast();
+        // SAFETY: As in `shared`. An empty table too begins in that range.
+        unsafe { core::slice::from_raw_parts(first, table.len as usize) }
+    }
 }
 
 /// The elements of `table`, to be written.

@@ -5,19 +5,32 @@ use crate::platform::Platform;
 use crate::request::{Nodes, Pool, Request};
 use crate::sync::{AtomicU64, Ordering, fence_after_rmw, fence_full};
 
-/// A CPU's cache line. Everything in it is a hint or a count: CPUs may share a slot, interrupts
-/// may use it between any two instructions of the CPU, and a CPU may vanish and leave it as it is.
+/// What a CPU keeps, its first cache line for every call. Everything in it is a hint or a count: CPUs
+/// may share a slot, interrupts may use it between any two instructions of the CPU, and a CPU may
+/// vanish and leave it as it is.
 #[repr(C, align(64))]
 pub(crate) struct Slot {
     /// For each [`PlaceKind`], the chunk in which the CPU allocates, as a [`Place`].
     places: [AtomicU64; 4],
+    /// The chunk that the CPU took whole last, as a place.
+    whole: AtomicU64,
+    /// The latest *hole*, as a place: a word that was full of frames in use, or nearly so, until this
+    /// CPU freed one of them. It is what packing fills first, and still in the cache.
+    hole: AtomicU64,
     /// Windows opened and closed by this CPU.
     opened: AtomicU64,
     closed: AtomicU64,
+    /// The holes before that: a ring, whose oldest are forgotten.
+    older: [AtomicU64; OLDER_HOLES],
+    /// How often a hole was put into the ring, less how often one was taken out.
+    newest: AtomicU64,
 }
 
+/// As many as calls come in a burst of frees before the allocations that follow it.
+const OLDER_HOLES: usize = 64;
+
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<Slot>() == 64);
+const _: () = assert!(core::mem::offset_of!(Slot, older) == 64);
 
 /// For which requests a place is: each heap has one for requests that name nothing, and one for those
 /// that name nodes or limits, so that a request for low or far memory does not draw plain ones there.
@@ -33,6 +46,16 @@ impl PlaceKind {
         let plain =
             matches!(request.allowed_nodes(), Nodes::Any) && request.within() == FrameRange::ALL;
         Self { pool: request.heap(), limited: !plain }
+    }
+
+    /// That of requests for a heap that name nothing else.
+    pub(crate) const fn plain(pool: Pool) -> Self {
+        Self { pool, limited: false }
+    }
+
+    #[inline]
+    pub(crate) const fn is_plain(self) -> bool {
+        !self.limited
     }
 }
 
@@ -50,19 +73,20 @@ impl Place {
 
     /// `None` where the bank's number has no room: such a place is not remembered.
     const fn pack(self) -> Option<u64> {
-        if self.bank >= 1 << 28 {
+        if self.bank >= (1 << 29) - 1 {
             return None;
         }
-        Some((self.bank as u64) << 36 | (self.chunk as u64) << 4 | (self.word & 7) as u64)
+        Some((self.bank as u64) << 35 | (self.chunk as u64) << 3 | (self.word & 7) as u64)
     }
 
+    #[inline]
     const fn unpack(value: u64) -> Option<Place> {
         if value == Self::NONE {
             return None;
         }
         Some(Place {
-            bank: (value >> 36) as u32,
-            chunk: (value >> 4) as u32,
+            bank: (value >> 35) as u32,
+            chunk: (value >> 3) as u32,
             word: value as u32 & 7,
         })
     }
@@ -71,9 +95,11 @@ impl Place {
 impl Slot {
     /// A slot of a CPU that has not allocated yet.
     pub(crate) fn reset(&self) {
-        for place in &self.places {
+        let places = self.places.iter().chain([&self.whole, &self.hole]).chain(&self.older);
+        for place in places {
             place.store(Place::NONE, Ordering::Relaxed);
         }
+        self.newest.store(0, Ordering::Relaxed);
         self.opened.store(0, Ordering::Relaxed);
         self.closed.store(0, Ordering::Relaxed);
     }
@@ -82,11 +108,16 @@ impl Slot {
     pub(crate) fn new() -> Self {
         Slot {
             places: core::array::from_fn(|_| AtomicU64::new(Place::NONE)),
+            whole: AtomicU64::new(Place::NONE),
+            hole: AtomicU64::new(Place::NONE),
             opened: AtomicU64::new(0),
             closed: AtomicU64::new(0),
+            older: core::array::from_fn(|_| AtomicU64::new(Place::NONE)),
+            newest: AtomicU64::new(0),
         }
     }
 
+    #[inline]
     fn of(&self, kind: PlaceKind) -> &AtomicU64 {
         let [xen, domain, limited_xen, limited_domain] = &self.places;
         match (kind.pool, kind.limited) {
@@ -115,6 +146,65 @@ impl Slot {
         let packed = place.pack()?;
         let old = self.of(kind).swap(packed, Ordering::Relaxed);
         Place::unpack(old).filter(|old| (old.bank, old.chunk) != (place.bank, place.chunk))
+    }
+
+    /// The chunk that was taken whole last.
+    #[inline]
+    pub(crate) fn whole(&self) -> Option<Place> {
+        Place::unpack(self.whole.load(Ordering::Relaxed))
+    }
+
+    /// Notes the chunk that was taken whole last.
+    pub(crate) fn set_whole(&self, place: Place) {
+        self.whole.store(place.pack().unwrap_or(Place::NONE), Ordering::Relaxed);
+    }
+
+    /// The latest hole.
+    #[inline]
+    pub(crate) fn hole(&self) -> Option<Place> {
+        Place::unpack(self.hole.load(Ordering::Relaxed))
+    }
+
+    /// Makes `hole` the latest; returns the one before, for [`Slot::keep_hole`] if it is worth it.
+    ///
+    /// Loads and stores, here and below: what an interrupt or another CPU does in between may lose a
+    /// hole or name one twice, and a hole is a hint.
+    #[inline]
+    pub(crate) fn push_hole(&self, hole: Place) -> Option<Place> {
+        let packed = hole.pack()?;
+        let before = self.hole.load(Ordering::Relaxed);
+        if before == packed {
+            return None;
+        }
+        self.hole.store(packed, Ordering::Relaxed);
+        Place::unpack(before)
+    }
+
+    /// Keeps a hole that is not the latest any more.
+    #[inline]
+    pub(crate) fn keep_hole(&self, hole: Place) {
+        let newest = self.newest.load(Ordering::Relaxed).wrapping_add(1);
+        if let (Some(packed), Some(to)) = (hole.pack(), self.older(newest)) {
+            to.store(packed, Ordering::Relaxed);
+            self.newest.store(newest, Ordering::Relaxed);
+        }
+    }
+
+    /// Forgets the latest hole; the one before becomes the latest.
+    pub(crate) fn pop_hole(&self) {
+        let newest = self.newest.load(Ordering::Relaxed);
+        let Some(from) = self.older(newest) else { return };
+        let before = from.load(Ordering::Relaxed);
+        self.hole.store(before, Ordering::Relaxed);
+        if before != Place::NONE {
+            from.store(Place::NONE, Ordering::Relaxed);
+            self.newest.store(newest.wrapping_sub(1), Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    fn older(&self, at: u64) -> Option<&AtomicU64> {
+        self.older.get(at as usize % OLDER_HOLES)
     }
 
     /// Notes that the CPU goes on in another word of the same chunk.

@@ -41,11 +41,6 @@ impl Span {
     pub(crate) const fn words(self) -> core::ops::Range<usize> {
         (self.first / 64) as usize..self.end().div_ceil(64) as usize
     }
-
-    /// Whether all of the span lies in one word.
-    pub(crate) const fn is_in_one_word(self) -> bool {
-        self.first / 64 == (self.end() - 1) / 64
-    }
 }
 
 /// The bits below bit `count`; all of them from 64 on.
@@ -94,8 +89,6 @@ mod tests {
         assert_eq!(span.mask(1), FULL);
         assert_eq!(span.mask(2), 0xf);
         assert_eq!(span.mask(3), 0);
-        assert!(!span.is_in_one_word());
-        assert!(Span::new(64, 64).is_in_one_word());
         assert_eq!(Span::WHOLE.mask(7), FULL);
     }
 

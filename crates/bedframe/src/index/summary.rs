@@ -1,13 +1,20 @@
-//! Summaries: which chunks are worth a look, 64 to a word, and which of those words, and so on.
+//! Summaries: which groups of 64 chunks are worth a look, 64 groups to a bit word, which of those
+//! words, and so on.
 //!
 //! A bit is a hint. It may say *yes* wrongly for a while; at rest it never says *no* wrongly. The
-//! fact lies elsewhere, in the chunk's entry. To set: change the fact, then [`Summary::set`]. To
-//! clear: [`Summary::clear`] with a look at the fact, which sets the bit again if need be.
+//! fact of the finest level is the entries of the group, four cache lines; that of a higher level is
+//! the word below. Bits are set at once, and cleared by a search that comes by and finds nothing:
+//! where memory is nearly full, the last free frame of a group comes and goes with every call.
 
+use super::slot::Cpu;
 use super::span::below;
+use crate::platform::Platform;
 use crate::sync::{AtomicU64, Ordering, fence_after_rmw};
 
-/// One summary over `bits` chunks: its levels one after another, the finest first, the last of one
+/// Chunks under one bit of the finest level.
+pub(crate) const GROUP: u64 = 64;
+
+/// One summary over `bits` groups: its levels one after another, the finest first, the last of one
 /// word.
 #[derive(Clone, Copy)]
 pub(crate) struct Summary<'a> {
@@ -20,10 +27,10 @@ const fn level_words(bits: u64) -> u64 {
     bits.div_ceil(64)
 }
 
-/// Words of all levels of a summary over `bits` chunks.
-pub(crate) const fn summary_words(bits: u64) -> u64 {
+/// Words of all levels of a summary over `chunks` chunks.
+pub(crate) const fn summary_words(chunks: u64) -> u64 {
     let mut words = 0;
-    let mut level = bits;
+    let mut level = chunks.div_ceil(GROUP);
     loop {
         level = level_words(level);
         words += level;
@@ -34,21 +41,23 @@ pub(crate) const fn summary_words(bits: u64) -> u64 {
 }
 
 impl<'a> Summary<'a> {
-    pub(crate) const fn over(words: &'a [AtomicU64], bits: u64) -> Self {
-        Self { words, bits }
+    /// The summary of `chunks` chunks.
+    pub(crate) const fn over(words: &'a [AtomicU64], chunks: u64) -> Self {
+        Self { words, bits: chunks.div_ceil(GROUP) }
     }
 
     fn word(&self, base: u64, index: u64) -> Option<&'a AtomicU64> {
         self.words.get((base + index) as usize)
     }
 
-    /// Says that chunk `bit` is worth a look. The fact must have just been written, by a
+    /// Says that group `bit` is worth a look. The fact must have just been written, by a
     /// read-modify-write.
+    #[inline]
     pub(crate) fn set(&self, bit: u64) {
-        // Pairs with the fence in `clear`: the fact was changed before this, and we read summary
-        // words after it; the other side clears a summary word before its fence and reads the fact
-        // after it. So if we see its word still set, it sees our fact and sets the word again. The
-        // argument needs no more than what fences promise, so it holds on Arm as on x86.
+        // Pairs with the fence in `clear`: the fact was changed before this, and we read words of
+        // the summary after it; the other side clears a bit before its fence and reads the fact after
+        // it. So if we see the bit still set, it sees our fact and sets the bit again. The argument
+        // needs no more than what fences promise, so it holds on Arm as on x86.
         fence_after_rmw();
         let (mut base, mut bits, mut index) = (0, self.bits, bit);
         loop {
@@ -70,61 +79,39 @@ impl<'a> Summary<'a> {
         }
     }
 
-    /// Says that chunk `bit` is not worth a look, unless `fact`, asked afterwards, says it is.
-    pub(crate) fn clear(&self, bit: u64, fact: impl Fn() -> bool) {
-        let (mut base, mut bits, mut index) = (0, self.bits, bit);
-        loop {
-            let Some(word) = self.word(base, index / 64) else { return };
-            let mask = 1 << (index % 64);
-            if word.load(Ordering::Relaxed) & mask == 0 {
-                return;
-            }
-            let left = word.fetch_and(!mask, Ordering::AcqRel) & !mask;
-            // Pairs with the fences in `set`.
-            fence_after_rmw();
-            let refuted = if base == 0 {
-                fact()
-            } else {
-                // The fact of a higher level is the word below: look at it again.
-                let below = base - bits;
-                self.word(below, index).is_some_and(|w| w.load(Ordering::Acquire) != 0)
-            };
-            if refuted {
-                return self.set_from(bit);
-            }
-            let words = level_words(bits);
-            if left != 0 || words <= 1 {
-                return;
-            }
-            base += words;
-            bits = words;
-            index /= 64;
+    /// Says that group `bit` is not worth a look, unless `fact`, asked afterwards, says it is.
+    #[cold]
+    pub(crate) fn clear<P: Platform>(&self, cpu: &Cpu<'_, P>, bit: u64, fact: impl Fn() -> bool) {
+        self.clear_at(cpu, 0, bit, fact);
+    }
+
+    /// Clears bit `bit` of the level that begins at `base`, unless `fact` says that it is right.
+    fn clear_at<P: Platform>(
+        &self,
+        cpu: &Cpu<'_, P>,
+        base: u64,
+        bit: u64,
+        fact: impl Fn() -> bool,
+    ) {
+        let Some(word) = self.word(base, bit / 64) else { return };
+        // Until it is set again, what comes below in between is hidden.
+        let _window = cpu.window();
+        let mask = 1 << (bit % 64);
+        word.fetch_and(!mask, Ordering::AcqRel);
+        // Pairs with the fences in `set`.
+        fence_after_rmw();
+        if fact() {
+            word.fetch_or(mask, Ordering::Release);
         }
     }
 
-    /// Sets the bit of chunk `bit` on all levels, whatever they say already: the way back from a
-    /// clearing that was refuted.
-    fn set_from(&self, bit: u64) {
-        let (mut base, mut bits, mut index) = (0, self.bits, bit);
-        loop {
-            let Some(word) = self.word(base, index / 64) else { return };
-            word.fetch_or(1 << (index % 64), Ordering::Release);
-            let words = level_words(bits);
-            if words <= 1 {
-                return;
-            }
-            base += words;
-            bits = words;
-            index /= 64;
-        }
-    }
-
-    /// Whether the bit of chunk `bit` is set on the finest level.
+    /// Whether the bit of group `bit` is set on the finest level.
     pub(crate) fn is_set(&self, bit: u64) -> bool {
-        self.bottom(bit / 64) >> (bit % 64) & 1 != 0
+        let word = self.word(0, bit / 64).map_or(0, |word| word.load(Ordering::Acquire));
+        word >> (bit % 64) & 1 != 0
     }
 
-    /// The first chunk below a word that is not empty although the level above says so: none at
+    /// The first group below a word that is not empty although the level above says so: none at
     /// rest.
     pub(crate) fn hidden(&self) -> Option<u64> {
         let load = |base, index| self.word(base, index).map_or(0, |w| w.load(Ordering::Acquire));
@@ -146,24 +133,16 @@ impl<'a> Summary<'a> {
         }
     }
 
-    /// The word over chunks `64 * index` and on.
-    pub(crate) fn bottom(&self, index: u64) -> u64 {
-        if index * 64 >= self.bits {
-            return 0;
-        }
-        // Acquire pairs with the Release in `set`.
-        self.word(0, index).map_or(0, |word| word.load(Ordering::Acquire))
-    }
-
-    /// The lowest chunk from `from` up to and without `end` whose bit is set.
+    /// The lowest group from `from` up to and without `end` whose bit is set.
     ///
-    /// Reads two words a level at the most where the summary holds still.
-    pub(crate) fn find(&self, from: u64, end: u64) -> Option<u64> {
+    /// Cost: reads two words a level at the most, but for words that have become empty since a search
+    /// was here: it clears the bits above these, three read-modify-writes for each.
+    pub(crate) fn find<P: Platform>(&self, cpu: &Cpu<'_, P>, from: u64, end: u64) -> Option<u64> {
         let end = if end < self.bits { end } else { self.bits };
         let mut from = from;
         // Each turn passes over an empty subtree that a stale bit pointed to.
         while from < end {
-            match self.find_candidate(from) {
+            match self.find_candidate(cpu, from) {
                 Ok(bit) if bit < end => return Some(bit),
                 Ok(_) => return None,
                 Err(next) => from = next,
@@ -173,7 +152,7 @@ impl<'a> Summary<'a> {
     }
 
     /// The lowest set bit at or above `from`; `Err` says where to go on looking.
-    fn find_candidate(&self, from: u64) -> Result<u64, u64> {
+    fn find_candidate<P: Platform>(&self, cpu: &Cpu<'_, P>, from: u64) -> Result<u64, u64> {
         // Up, until a level has a set bit at or above the place where we are.
         let (mut base, mut bits, mut index, mut scale) = (0, self.bits, from, 0u32);
         let mut found = loop {
@@ -194,10 +173,12 @@ impl<'a> Summary<'a> {
         // Down again, to the lowest set bit below.
         while scale > 0 {
             scale -= 6;
-            let below_words = self.level(scale / 6);
-            let word =
-                self.word(below_words.0, found).map_or(0, |word| word.load(Ordering::Acquire));
+            let (base, bits) = self.level(scale / 6);
+            let word = self.word(base, found).map_or(0, |word| word.load(Ordering::Acquire));
             if word == 0 {
+                self.clear_at(cpu, base + level_words(bits), found, || {
+                    self.word(base, found).is_some_and(|word| word.load(Ordering::Acquire) != 0)
+                });
                 return Err((found + 1) << (scale + 6));
             }
             found = found * 64 + u64::from(word.trailing_zeros());
@@ -217,10 +198,11 @@ impl<'a> Summary<'a> {
     }
 }
 
-/// Sets bits `from` up to and without `end` in the words of a new summary over `bits` chunks, on
-/// all levels. Nobody else reads it yet.
-pub(crate) fn set_range(words: &mut [u64], bits: u64, from: u64, end: u64) {
-    let (mut base, mut bits, mut from, mut end) = (0, bits, from, end);
+/// Says of chunks `from` up to and without `end`, in the words of a new summary over `chunks` chunks,
+/// that they are worth a look, on all levels. Nobody else reads it yet.
+pub(crate) fn set_range(words: &mut [u64], chunks: u64, from: u64, end: u64) {
+    let (mut base, mut bits) = (0, chunks.div_ceil(GROUP));
+    let (mut from, mut end) = (from / GROUP, end.div_ceil(GROUP));
     while from < end {
         for index in from / 64..end.div_ceil(64) {
             let low = from.saturating_sub(index * 64).min(64) as u32;

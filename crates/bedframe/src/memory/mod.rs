@@ -17,6 +17,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use crate::addr::{FrameRange, Mfn};
 use crate::error::{AllocError, FreeError, FreeRefusal, MapError};
 use crate::heap::{AskLedger, Heap, Putting, free_error};
+use crate::heap::{put_quickly, put_whole_quickly, take_quickly, take_whole_quickly};
 use crate::index::{Build, Directory};
 use crate::ledger::{Attr, Kind, Ledger};
 use crate::lock::Lock;
@@ -141,10 +142,10 @@ impl<P> Memory<P> {
 }
 
 impl<P: Platform> Memory<P> {
-    /// The heap, if it runs.
+    /// The directory, if the heap runs.
     #[inline]
     #[allow(unsafe_code)]
-    fn heap(&self) -> Option<Heap<'_, P>> {
+    fn directory(&self) -> Option<Directory<'_, P>> {
         // Acquire pairs with the Release in `publish`: who sees the address sees the directory.
         let address = self.directory.load(Ordering::Acquire);
         if address == NO_DIRECTORY {
@@ -154,8 +155,13 @@ impl<P: Platform> Memory<P> {
         // mapped memory that the ledger calls Metadata, and no metadata of a directory is ever
         // given back, so it stays for the life of `self`. 2. After publication nothing writes there
         // but through atomics.
-        let directory = unsafe { Directory::at(&self.platform, address) }?;
-        Heap::new(&self.platform, directory)
+        unsafe { Directory::at(&self.platform, address) }
+    }
+
+    /// The heap, if it runs.
+    #[inline]
+    fn heap(&self) -> Option<Heap<'_, P>> {
+        Heap::new(&self.platform, self.directory()?)
     }
 
     fn asking(&self) -> Asking<'_, P> {
@@ -221,6 +227,21 @@ impl<P: Platform> Memory<P> {
     /// no lock. Before that, a walk through the ledger under its lock.
     #[inline]
     pub fn alloc(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
+        if let Some(directory) = self.directory()
+            && let Some(found) = take_quickly(&self.platform, directory, request)
+        {
+            return Ok(found);
+        }
+        self.alloc_slowly(request)
+    }
+
+    #[inline(never)]
+    fn alloc_slowly(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
+        if let Some(directory) = self.directory()
+            && let Some(found) = take_whole_quickly(&self.platform, directory, request)
+        {
+            return Ok(found);
+        }
         if request.length() == 0 {
             return Err(AllocError::NoFrames);
         }
@@ -288,6 +309,21 @@ impl<P: Platform> Memory<P> {
     /// chunk for a few words.
     #[inline]
     pub fn free(&self, range: FrameRange) -> Result<(), FreeError> {
+        if let Some(directory) = self.directory()
+            && put_quickly(&self.platform, directory, range)
+        {
+            return Ok(());
+        }
+        self.free_slowly(range)
+    }
+
+    #[inline(never)]
+    fn free_slowly(&self, range: FrameRange) -> Result<(), FreeError> {
+        if let Some(directory) = self.directory()
+            && put_whole_quickly(directory, range)
+        {
+            return Ok(());
+        }
         let result = match self.heap() {
             Some(heap) => heap.free(range, &self.asking()),
             None => self.free_early(range),

@@ -5,7 +5,9 @@ use core::fmt;
 use super::Memory;
 use crate::addr::{FrameRange, Mfn};
 use crate::heap::{Heap, Piece, Stretch};
-use crate::index::{Arena, Bank, CHUNK_FRAMES, ChunkState, Entry, Look, Records, Segment, Span};
+use crate::index::{
+    Arena, Bank, CHUNK_FRAMES, ChunkState, Entry, Look, Records, Segment, Span, Wanted,
+};
 use crate::ledger::{Attr, Kind};
 use crate::platform::Platform;
 
@@ -218,9 +220,10 @@ impl<P: Platform> Memory<P> {
     fn validate_summaries(&self, heap: &Heap<'_, P>) -> Result<(), Contradiction> {
         for bank in heap.directory.banks() {
             let Some(arena) = heap.directory.arena(bank.arena) else { continue };
-            if let Some(chunk) = arena.some.hidden().or_else(|| arena.whole.hidden()) {
-                let segment = heap.directory.segment_of_chunk(bank, chunk as u32);
-                let frame = segment.map_or(bank.start, |s| s.chunk_base(chunk as u32));
+            if let Some(group) = arena.some.hidden().or_else(|| arena.whole.hidden()) {
+                let chunk = (group * 64) as u32;
+                let segment = heap.directory.segment_of_chunk(bank, chunk);
+                let frame = segment.map_or(bank.start, |s| s.chunk_base(chunk));
                 return Err(Contradiction::Hidden { frame: Mfn::new(frame) });
             }
         }
@@ -254,7 +257,7 @@ impl<P: Platform> Memory<P> {
                 return Err(Contradiction::FreeUninitialised { frame: bit(free & !initialised) });
             }
             let hinted = entry.hints() >> word & 1 != 0;
-            if free != 0 && !(hinted && arena.some.is_set(u64::from(piece.chunk))) {
+            if free != 0 && !(hinted && arena.is_hinted(Wanted::Some, piece.chunk)) {
                 return Err(Contradiction::Hidden { frame: bit(free) });
             }
         }
@@ -304,11 +307,12 @@ impl<P: Platform> Memory<P> {
         if stretch.end - start != chunks * CHUNK_FRAMES {
             return Err(Contradiction::RaggedWhole { frame });
         }
-        let (from, to) = (u64::from(stretch.chunk), u64::from(stretch.end_chunk));
+        let mut all = stretch.chunk..stretch.end_chunk;
         if stretch.entry.is(ChunkState::WholeFree)
-            && let Some(chunk) = arena.first_not_whole(from, to)
+            && let Some(chunk) = all.find(|chunk| !arena.is_hinted(Wanted::Whole, *chunk))
         {
-            let frame = Mfn::new(start + (chunk - from) * CHUNK_FRAMES);
+            let before = u64::from(chunk - stretch.chunk) * CHUNK_FRAMES;
+            let frame = Mfn::new(start + before);
             return Err(Contradiction::Hidden { frame });
         }
         self.validate_kinds(start, stretch.end, known, |kind| {

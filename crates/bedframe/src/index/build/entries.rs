@@ -1,7 +1,7 @@
 //! Writing an arena's entries and summaries, and planes where a chunk is free in part.
 
 use super::Build;
-use crate::index::chunk::{Chunk, Planes};
+use crate::index::chunk::{Above, Chunk, FreePlane, Marks};
 use crate::index::directory::{ArenaDesc, Bank, Segment};
 use crate::index::entry::Entry;
 use crate::index::span::{CHUNK_FRAMES, Span};
@@ -67,13 +67,16 @@ impl<P: Platform> Build<'_, P> {
     pub(super) fn seed(&self, arena: &ArenaDesc, number: u32, span: Span, format: bool) {
         let some = self.table::<u64>(arena.some);
         set_range(some, arena.chunks(), u64::from(number), u64::from(number) + 1);
-        let planes = self.table::<Planes>(arena.planes);
+        let free = self.table::<FreePlane>(arena.free);
+        let marks = self.table::<Marks>(arena.marks);
         // The entry too through an atomic, as whoever reads it later will.
         let entries = self.table::<AtomicU32>(arena.entries);
-        if let (Some(entry), Some(planes)) =
-            (entries.get(number as usize), planes.get(number as usize))
+        let at = number as usize;
+        if let (Some(entry), Some(free), Some(marks)) =
+            (entries.get(at), free.get(at), marks.get(at))
         {
-            let chunk = Chunk { entry, planes, records: None };
+            let above = Above::NONE;
+            let chunk = Chunk { entry, free: &free.0, marks, records: None, above };
             if format {
                 chunk.format();
             }

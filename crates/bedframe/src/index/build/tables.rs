@@ -1,7 +1,7 @@
 //! Writing the directory's tables.
 
 use super::{Build, chunks};
-use crate::index::directory::{Bank, Node, Segment};
+use crate::index::directory::{ArenaDesc, Bank, Node, Segment};
 use crate::index::segments::Found;
 use crate::node::NodeId;
 use crate::platform::Platform;
@@ -23,6 +23,9 @@ impl<P: Platform> Build<'_, P> {
                     *segment = Segment {
                         start: found.frames.start().get(),
                         end: found.frames.end().get(),
+                        entries: 0,
+                        free: 0,
+                        marks: 0,
                         bank: NOWHERE,
                         first_chunk: NOWHERE,
                     };
@@ -59,6 +62,7 @@ impl<P: Platform> Build<'_, P> {
         nodes: &[Node],
         banks: &mut [Bank],
         by_chunk: &mut [u32],
+        arenas: &[ArenaDesc],
     ) -> usize {
         let mut count = 0;
         for (bank, old) in banks.iter_mut().zip(self.old_banks()) {
@@ -73,6 +77,7 @@ impl<P: Platform> Build<'_, P> {
             let mut next_chunk = 0;
             for found in self.found().filter(|found| found.node.0 == id) {
                 let (zone, pools) = (u32::from(found.zone.get()), found.pools.0);
+                let words = arenas.get(arena as usize);
                 let same =
                     |bank: &Bank| bank.arena == arena && bank.zone == zone && bank.pools == pools;
                 if banks.iter().take(count).any(same) {
@@ -89,6 +94,9 @@ impl<P: Platform> Build<'_, P> {
                     end_chunk: next_chunk,
                     first_segment: 0,
                     segments: 0,
+                    free: words.map_or(0, |words| words.free.address),
+                    entries: words.map_or(0, |words| words.entries.address - words.free.address),
+                    base: 0,
                 };
                 let mine = |other: &Found| {
                     other.node == found.node
@@ -101,6 +109,17 @@ impl<P: Platform> Build<'_, P> {
                     if let Some(segment) = segments.get_mut(at) {
                         segment.bank = count as u32;
                         segment.first_chunk = next_chunk;
+                        if let Some(words) = words {
+                            let chunk = u64::from(next_chunk);
+                            let free = words.free.address + chunk * 64;
+                            segment.free = free;
+                            segment.entries =
+                                (words.entries.address + chunk * 4).wrapping_sub(free);
+                            segment.marks = (words.marks.address + chunk * 128).wrapping_sub(free);
+                        }
+                        if bank.segments == 0 {
+                            bank.base = segment.base().wrapping_sub(u64::from(next_chunk) << 9);
+                        }
                     }
                     next_chunk += chunks(frames) as u32;
                     bank.end = frames.end().get();

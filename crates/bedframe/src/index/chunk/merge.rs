@@ -1,30 +1,21 @@
 //! Making a chunk whole whose frames are all free.
 
-use super::{Change, Chunk};
+use super::Chunk;
 use crate::index::entry::ChunkState;
 use crate::index::span::{FULL, WORDS};
 use crate::platform::Platform;
-use crate::sync::{Ordering, fence_after_rmw};
+use crate::sync::Ordering;
 
 impl Chunk<'_> {
-    /// Whether, a word of the chunk having just become full or the chunk having just been left (by
-    /// a read-modify-write in both cases), nothing is missing and nobody has adopted it.
+    /// Whether, a word of the chunk having just become full or the chunk having just been left,
+    /// nothing is missing and nobody has adopted it. The caller's fence lies behind its change.
     pub(crate) fn is_ripe<P: Platform>(&self, platform: &P) -> bool {
-        // Pairs with the fence of whoever fills another word at the same time, or leaves the
-        // chunk: each has written (its word, or the entry) before its fence and reads after it, so
-        // one of the two sees both. Holds on Arm as on x86: fences alone are relied on.
-        fence_after_rmw();
+        // The fence before this pairs with that of whoever fills another word at the same time, or
+        // leaves the chunk: each has written (its word, or the entry) before its fence and reads
+        // after it, so one of the two sees both. Holds on Arm as on x86: fences alone are relied on.
         // A holder of Busy may be failing to merge, for want of the very frame that has just come.
         let entry = self.settled(platform);
         entry.is(ChunkState::Broken) && !entry.is_adopted() && self.looks_full(platform)
-    }
-
-    /// Whether the hints above the chunk must be told of a change, or the chunk is to be merged.
-    #[inline]
-    pub(crate) fn is_news<P: Platform>(&self, platform: &P, change: Change) -> bool {
-        // Most changes are none; and most words that become full do so where a CPU allocates.
-        change != Change::NONE
-            && (change != Change { word_filled: true, ..Change::NONE } || self.is_ripe(platform))
     }
 
     /// Whether the chunk is Broken and every word full. A merge that fails meanwhile, with words at
@@ -35,7 +26,7 @@ impl Chunk<'_> {
             if !entry.is(ChunkState::Broken) {
                 return false;
             }
-            if self.planes.free.iter().all(|word| word.load(Ordering::Acquire) == FULL) {
+            if self.free.iter().all(|word| word.load(Ordering::Acquire) == FULL) {
                 return true;
             }
             if entry.held_still(self.load()) {
@@ -58,7 +49,7 @@ impl Chunk<'_> {
             held.release(was);
             return false;
         }
-        let claimed = self.planes.free.iter().take_while(|word| {
+        let claimed = self.free.iter().take_while(|word| {
             // Acquire pairs with the Release of the frees: the whole chunk's next user comes after
             // the last user of each frame. Release pairs with the Acquire in `look`.
             word.compare_exchange(FULL, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
@@ -66,13 +57,16 @@ impl Chunk<'_> {
         let claimed = claimed.count();
         if claimed < WORDS {
             // Nobody but the holder of Busy changes a word that is zero, so these are still ours.
-            for word in self.planes.free.iter().take(claimed) {
+            for word in self.free.iter().take(claimed) {
                 word.store(FULL, Ordering::Release);
             }
             held.release(was);
             return false;
         }
-        held.release(was.with_state(ChunkState::WholeFree).with_hints(0).with_adopted(false));
+        held.finish(
+            &self.above,
+            was.with_state(ChunkState::WholeFree).with_hints(0).with_adopted(false),
+        );
         true
     }
 }

@@ -1,10 +1,11 @@
 //! Putting frames back into a chunk: check, then commit.
 
-use super::{Change, Chunk};
+use super::{Above, Chunk, Held, Words};
 use crate::index::entry::{ChunkState, Entry};
 use crate::index::span::{FULL, Span, WORDS};
+use crate::index::summary::GROUP;
 use crate::platform::Platform;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// What stands against putting a span back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,19 +20,19 @@ pub(crate) enum PutRefusal {
     Referenced(u32),
 }
 
-/// A put that failed: why, how many frames of the span were put before that, and what their
-/// coming means for the hints.
+/// A put that failed: why, how many frames of the span were put before that, and whether one of
+/// their words became full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct PutFailed {
     pub(crate) refusal: PutRefusal,
     pub(crate) put: u32,
-    pub(crate) change: Change,
+    pub(crate) filled: bool,
 }
 
 /// How far [`Chunk::put_words`] came.
 pub(super) struct PutWords {
     pub(super) hints: u8,
-    word_filled: bool,
+    filled: bool,
     /// The frame that was free already, and the frames put before its word.
     stopped: Option<(u32, u32)>,
 }
@@ -39,74 +40,80 @@ pub(super) struct PutWords {
 impl Chunk<'_> {
     /// Puts all 512 frames back at once, if they were taken at once.
     ///
-    /// Cost: one compare-exchange.
-    pub(crate) fn put_whole(&self) -> bool {
-        self.flip(ChunkState::WholeUsed, ChunkState::WholeFree)
+    /// Cost: one compare-exchange, and reads of a word of summary a level.
+    #[inline]
+    pub(crate) fn put_whole<'a>(
+        entry: &AtomicU32,
+        above: impl FnOnce() -> Option<Above<'a>>,
+    ) -> bool {
+        let put = Self::flip(entry, ChunkState::WholeUsed, ChunkState::WholeFree);
+        if put && let Some(above) = above() {
+            above.whole.set(above.number / GROUP);
+        }
+        put
     }
 
-    /// Puts `mask` of word `word` back, if the chunk is Broken and all of `mask` has been in the
-    /// heap, which the caller has seen. `None`: the state has changed, look again.
+    /// Puts `mask` back into a word of the free plane of a Broken chunk, all of it having been in the
+    /// heap, if another frame of the word is free; both of which the caller has seen. `Ok` is the word
+    /// as it was, `Err` the frames that were free already; `None`: the word has no free frame.
     ///
-    /// Cost: one compare-exchange where the word has another free frame; else Busy for one word.
+    /// Cost: one compare-exchange.
     #[inline]
-    pub(crate) fn put_in_word<P: Platform>(
-        &self,
-        platform: &P,
-        word: usize,
-        mask: u64,
-    ) -> Option<Result<Change, PutRefusal>> {
-        let free = self.planes.free.get(word)?;
+    pub(crate) fn put_in_word(free: &AtomicU64, mask: u64) -> Option<Result<u64, u64>> {
         let mut old = free.load(Ordering::Relaxed);
         while old != 0 {
             if old & mask != 0 {
-                return self.refuse_free(platform, word, old & mask);
+                return Some(Err(old & mask));
             }
             let new = old | mask;
             // Release pairs with the Acquire of the next taker.
             match free.compare_exchange_weak(old, new, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return Some(Ok(Change { word_filled: new == FULL, ..Change::NONE })),
+                Ok(_) => return Some(Ok(old)),
                 Err(now) => old = now,
             }
         }
-        let held = self.hold(platform);
+        None
+    }
+
+    /// The same for a word that has no free frame, word `word` of its chunk, under Busy. `None`: it is
+    /// not so any more, look again.
+    ///
+    /// Cost: one compare-exchange, and where the chunk had no free frame reads of a word of summary a
+    /// level.
+    #[inline]
+    pub(crate) fn put_in_empty_word<'a, P: Platform>(
+        platform: &P,
+        words: Words<'_>,
+        word: u32,
+        mask: u64,
+        above: impl FnOnce() -> Option<Above<'a>>,
+    ) -> Option<()> {
+        let held = Held::new(platform, words.entry);
         let was = held.was;
-        // What the caller saw may be over: merged, or withdrawn from the heap.
-        if !was.is(ChunkState::Broken) || self.initialised(word) & mask != mask {
+        // What the caller saw may be over: merged, withdrawn from the heap, or not empty any more.
+        let known = was.is_complete() || words.initialised.load(Ordering::Relaxed) & mask == mask;
+        if !was.is_plain() || !known || words.free.load(Ordering::Relaxed) != 0 {
             held.release(was);
             return None;
         }
-        match self.set_free(word, mask) {
-            Ok(word_filled) => {
-                held.release(was.with_hints(was.hints() | 1 << word));
-                let some_appeared = was.hints() == 0;
-                Some(Ok(Change { some_appeared, word_filled, ..Change::NONE }))
-            }
-            Err(free) => {
-                held.release(was);
-                Some(Err(PutRefusal::Free(word as u32 * 64 + free.trailing_zeros())))
-            }
+        // Nobody but the holder of Busy changes a word of zero. Release pairs with the Acquire of
+        // the next taker.
+        words.free.store(mask, Ordering::Release);
+        let now = was.with_hints(was.hints() | 1 << (word & 7));
+        if was.hints() == 0
+            && let Some(above) = above()
+        {
+            above.some.set(above.number / GROUP);
         }
-    }
-
-    /// A frame to be put back was seen free. True of a Broken chunk; while a chunk is being broken
-    /// or merged, look again.
-    #[cold]
-    pub(super) fn refuse_free<P: Platform>(
-        &self,
-        platform: &P,
-        word: usize,
-        bits: u64,
-    ) -> Option<Result<Change, PutRefusal>> {
-        if !self.settled(platform).is(ChunkState::Broken) {
-            return None;
-        }
-        Some(Err(PutRefusal::Free(word as u32 * 64 + bits.trailing_zeros())))
+        held.release(now);
+        Some(())
     }
 
     /// Puts `span` back, whatever state the chunk is in. Frames in `new` enter the heap for the
     /// first time (they were boot-allocated, or are released); the others must have been in it.
     /// Check, then commit: a refusal changes nothing, unless another call frees one of the same
-    /// frames at the same time, and then the number says how many frames were put.
+    /// frames at the same time, and then the number says how many frames were put. `Ok` says whether
+    /// a word became full.
     ///
     /// Cost: Busy for the words of the span; for a whole chunk that was handed out whole, one
     /// compare-exchange.
@@ -115,41 +122,44 @@ impl Chunk<'_> {
         platform: &P,
         span: Span,
         new: &[u64; WORDS],
-    ) -> Result<Change, PutFailed> {
+    ) -> Result<bool, PutFailed> {
         let nothing_new = new.iter().all(|word| *word == 0);
-        if span.is_whole() && nothing_new && self.put_whole() {
-            return Ok(Change { became_whole_free: true, ..Change::NONE });
+        if span.is_whole() && nothing_new && Self::put_whole(self.entry, || Some(self.above)) {
+            return Ok(false);
         }
         let held = self.hold(platform);
         let was = held.was;
         if let Some(refusal) = self.refuse(was, span, new) {
             held.release(was);
-            return Err(PutFailed { refusal, put: 0, change: Change::NONE });
+            return Err(PutFailed { refusal, put: 0, filled: false });
         }
         // Checked: the words that say so change under Busy alone, except that takers may clear
         // bits of the others.
         if span.is_whole() {
             // Every word is zero, or has never been written.
-            held.release(was.with_state(ChunkState::WholeFree).with_hints(0).with_adopted(false));
-            return Ok(Change { became_whole_free: true, ..Change::NONE });
+            held.finish(
+                &self.above,
+                was.with_state(ChunkState::WholeFree).with_hints(0).with_adopted(false),
+            );
+            return Ok(false);
         }
         match was.state() {
             ChunkState::Untouched | ChunkState::WholeUsed => {
-                let all = if was.is(ChunkState::WholeUsed) { FULL } else { 0 };
+                let complete = was.is(ChunkState::WholeUsed);
+                let all = if complete { FULL } else { 0 };
                 let hints = self.write_planes(|word| (span.mask(word), all | span.mask(word)));
-                held.release(was.with_state(ChunkState::Broken).with_hints(hints));
-                Ok(Change { some_appeared: true, ..Change::NONE })
+                let now = was.with_state(ChunkState::Broken).with_hints(hints);
+                held.finish(&self.above, now.with_complete(complete));
+                Ok(false)
             }
             _ => {
                 let done = self.put_words(span, was.hints());
-                held.release(was.with_hints(done.hints));
-                let some_appeared = was.hints() == 0 && done.hints != 0;
-                let change =
-                    Change { some_appeared, word_filled: done.word_filled, ..Change::NONE };
+                held.finish(&self.above, was.with_hints(done.hints));
                 match done.stopped {
-                    None => Ok(change),
+                    None => Ok(done.filled),
                     Some((bit, put)) => {
-                        Err(PutFailed { refusal: PutRefusal::Free(bit), put, change })
+                        let refusal = PutRefusal::Free(bit);
+                        Err(PutFailed { refusal, put, filled: done.filled })
                     }
                 }
             }
@@ -187,13 +197,13 @@ impl Chunk<'_> {
                 plane.get(word).map_or(0, |word| word.load(Ordering::Relaxed))
             };
             let (free, known) = match state {
-                ChunkState::Broken => (load(&self.planes.free), load(&self.planes.initialised)),
+                ChunkState::Broken => (load(self.free), load(&self.marks.initialised)),
                 ChunkState::WholeFree => (FULL, FULL),
                 ChunkState::WholeUsed => (0, FULL),
                 ChunkState::Untouched | ChunkState::Busy => (0, 0),
             };
             let withdrawn = match state {
-                ChunkState::Broken => load(&self.planes.dirty) & !known,
+                ChunkState::Broken => load(&self.marks.dirty) & !known,
                 _ => 0,
             };
             let known = known | withdrawn;
@@ -216,14 +226,14 @@ impl Chunk<'_> {
     /// Sets the bits of `span` in the planes of a Broken chunk, for the holder of Busy, up to the
     /// first frame that is free already.
     pub(super) fn put_words(&self, span: Span, hints: u8) -> PutWords {
-        let mut done = PutWords { hints, word_filled: false, stopped: None };
+        let mut done = PutWords { hints, filled: false, stopped: None };
         for word in span.words() {
             let mask = span.mask(word);
-            let Some(initialised) = self.planes.initialised.get(word) else { continue };
+            let Some(initialised) = self.marks.initialised.get(word) else { continue };
             // Before the frames can be taken; the Release in `set_free` keeps the order.
             let known = initialised.fetch_or(mask, Ordering::Relaxed);
             match self.set_free(word, mask) {
-                Ok(full) => done.word_filled |= full,
+                Ok(full) => done.filled |= full,
                 Err(free) => {
                     // Those of the word that were new are not freed, and so stay new.
                     initialised.fetch_and(known | !mask, Ordering::Relaxed);
@@ -241,8 +251,13 @@ impl Chunk<'_> {
     /// Sets bits of a free word, for the holder of Busy; `Err` with those that were set already,
     /// and nothing changed. Says whether the word is full now.
     pub(super) fn set_free(&self, word: usize, mask: u64) -> Result<bool, u64> {
-        let Some(free) = self.planes.free.get(word) else { return Err(mask) };
+        let Some(free) = self.free.get(word) else { return Err(mask) };
         let mut old = free.load(Ordering::Relaxed);
+        if old == 0 {
+            // Nobody but the holder of Busy changes it.
+            free.store(mask, Ordering::Release);
+            return Ok(mask == FULL);
+        }
         loop {
             if old & mask != 0 {
                 return Err(old & mask);

@@ -41,11 +41,11 @@ impl Chunk<'_> {
         let mut now = was.with_referenced(true);
         if was.is(ChunkState::Untouched) {
             self.write_planes(|word| (0, frame.mask(word)));
-            now = now.with_state(ChunkState::Broken);
-        } else if given && let Some(known) = self.planes.initialised.get((bit / 64) as usize) {
+            now = now.with_state(ChunkState::Broken).with_complete(false);
+        } else if given && let Some(known) = self.marks.initialised.get((bit / 64) as usize) {
             known.fetch_or(frame.mask((bit / 64) as usize), Ordering::Relaxed);
         }
-        held.release(now);
+        held.finish(&self.above, now);
         Ok(true)
     }
 
@@ -64,7 +64,7 @@ impl Chunk<'_> {
         }
         match records.remove(bit) {
             Ok(some_left) => {
-                held.release(was.with_referenced(some_left));
+                held.finish(&self.above, was.with_referenced(some_left));
                 Ok(())
             }
             Err(refusal) => {
@@ -93,7 +93,7 @@ impl Chunk<'_> {
             }
             ChunkState::Broken => {
                 for word in span.words() {
-                    if let Some(initialised) = self.planes.initialised.get(word) {
+                    if let Some(initialised) = self.marks.initialised.get(word) {
                         initialised.fetch_and(!span.mask(word), Ordering::Relaxed);
                     }
                 }
@@ -104,14 +104,14 @@ impl Chunk<'_> {
                 return;
             }
         }
-        held.release(was.with_state(ChunkState::Broken));
+        held.finish(&self.above, was.with_state(ChunkState::Broken).with_complete(false));
     }
 
     /// Withdrawn frames are dirty and not initialised, which no other frame is: so a free of one
     /// as a boot frame, which began before it came into the heap and was withdrawn, is refused.
     fn mark_withdrawn(&self, span: Span, withdrawn: bool) {
         for word in span.words() {
-            if let Some(dirty) = self.planes.dirty.get(word) {
+            if let Some(dirty) = self.marks.dirty.get(word) {
                 if withdrawn {
                     dirty.fetch_or(span.mask(word), Ordering::Relaxed);
                 } else {

@@ -1,20 +1,20 @@
 //! Taking frames of a chunk.
 
-use super::Change;
 use super::Chunk;
 use crate::index::entry::{ChunkState, Entry};
 use crate::index::span::{FULL, Span, below, find_aligned};
 use crate::platform::Platform;
-use crate::sync::Ordering;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 impl Chunk<'_> {
     /// WholeFree to WholeUsed, or back; false if the chunk is not in state `from`.
-    pub(super) fn flip(&self, from: ChunkState, to: ChunkState) -> bool {
-        let mut old = self.load();
+    #[inline]
+    pub(super) fn flip(entry: &AtomicU32, from: ChunkState, to: ChunkState) -> bool {
+        let mut old = Entry(entry.load(Ordering::Acquire));
         while old.is(from) && !old.is_referenced() {
             // Acquire and Release pair with one another across the two directions: what the last
             // user of the frames wrote happens before what the next one does.
-            match self.entry.compare_exchange(
+            match entry.compare_exchange(
                 old.0,
                 old.with_state(to).with_hints(0).0,
                 Ordering::AcqRel,
@@ -30,25 +30,41 @@ impl Chunk<'_> {
     /// Takes all 512 frames at once.
     ///
     /// Cost: one compare-exchange.
-    pub(crate) fn take_whole(&self) -> bool {
-        self.flip(ChunkState::WholeFree, ChunkState::WholeUsed)
+    #[inline]
+    pub(crate) fn take_whole(entry: &AtomicU32) -> bool {
+        Self::flip(entry, ChunkState::WholeFree, ChunkState::WholeUsed)
     }
 
-    /// Takes a naturally aligned block of `2^order` frames, order 0 to 6, out of word `word`, if
-    /// the chunk is Broken and has one there. Returns the first frame's bit, and whether the word
-    /// was left empty.
+    /// Takes a naturally aligned block of `2^order` frames, order 0 to 6, out of a word of the free
+    /// plane of a chunk that has ever been Broken, if there is one. Returns its first bit.
     ///
     /// Cost: one compare-exchange on the word.
     #[inline]
-    pub(crate) fn take_in_word(&self, word: usize, order: u32) -> Option<(u32, bool)> {
-        let free = self.planes.free.get(word)?;
+    pub(crate) fn take_in_word(free: &AtomicU64, order: u32) -> Option<u32> {
         let mut old = free.load(Ordering::Relaxed);
         loop {
             let bit = find_aligned(old, order)?;
             let new = old & !(below(1 << order) << bit);
             // `old` is not zero. Acquire pairs with the Release of the frees.
             match free.compare_exchange_weak(old, new, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return Some((word as u32 * 64 + bit, new == 0)),
+                Ok(_) => return Some(bit),
+                Err(now) => old = now,
+            }
+        }
+    }
+
+    /// The same for one frame.
+    #[inline]
+    pub(crate) fn take_one(free: &AtomicU64) -> Option<u32> {
+        let mut old = free.load(Ordering::Relaxed);
+        loop {
+            if old == 0 {
+                return None;
+            }
+            // Acquire as above.
+            let new = old & (old - 1);
+            match free.compare_exchange_weak(old, new, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Some(old.trailing_zeros()),
                 Err(now) => old = now,
             }
         }
@@ -60,7 +76,7 @@ impl Chunk<'_> {
     pub(crate) fn take_span(&self, span: Span) -> Result<(), u32> {
         for word in span.words() {
             let mask = span.mask(word);
-            let Some(free) = self.planes.free.get(word) else { return Err(0) };
+            let Some(free) = self.free.get(word) else { return Err(0) };
             let mut old = free.load(Ordering::Relaxed);
             loop {
                 if old & mask != mask {
@@ -80,22 +96,25 @@ impl Chunk<'_> {
         Ok(())
     }
 
-    /// Breaks a chunk that is whole and free, taking `span` of it in the same step. `None` if it
-    /// is not.
+    /// Breaks a chunk that is whole and free, taking `span` of it in the same step. False if it is
+    /// not.
     ///
     /// Cost: Busy while three cache lines are written.
-    pub(crate) fn take_from_whole<P: Platform>(&self, platform: &P, span: Span) -> Option<Change> {
+    pub(crate) fn take_from_whole<P: Platform>(&self, platform: &P, span: Span) -> bool {
         if !self.load().is(ChunkState::WholeFree) {
-            return None;
+            return false;
         }
         let held = self.hold(platform);
         let was = held.was;
         if !was.is(ChunkState::WholeFree) {
             held.release(was);
-            return None;
+            return false;
         }
         let hints = self.write_planes(|word| (!span.mask(word), FULL));
-        held.release(was.with_state(ChunkState::Broken).with_hints(hints));
-        Some(Change { some_appeared: hints != 0, was_whole_free: true, ..Change::NONE })
+        held.finish(
+            &self.above,
+            was.with_state(ChunkState::Broken).with_hints(hints).with_complete(true),
+        );
+        true
     }
 }

@@ -1,0 +1,236 @@
+//! The quick paths: what most calls come down to, one compare-exchange and the words that say where.
+//!
+//! Each has changed nothing where it says that something is out of the ordinary.
+
+use super::Heap;
+use crate::addr::{FrameRange, Mfn};
+use crate::index::{Bank, CHUNK_FRAMES, Chunk, Directory, Entry, Place, PlaceKind, Segment, Words};
+use crate::platform::Platform;
+use crate::request::{Pool, Request};
+use crate::sync::{AtomicU64, Ordering, fence_after_rmw, fence_full};
+
+/// Free frames of a word that is called a hole. A word that has got more since is left to those who
+/// look for the lowest.
+const HOLE: u32 = 4;
+
+/// Takes one frame for a request that names nothing but a heap, out of the latest hole or the word in
+/// which this CPU allocates.
+///
+/// Cost: one compare-exchange; reads of the CPU's slot, a bank, and the header that says where they
+/// lie. Calls nothing, so that its caller has nothing to save.
+#[inline]
+pub(crate) fn take_quickly<P: Platform>(
+    platform: &P,
+    directory: Directory<'_, P>,
+    request: &Request<'_>,
+) -> Option<FrameRange> {
+    let kind = PlaceKind::of(request);
+    if request.length() != 1 || request.alignment() != 1 || !kind.is_plain() {
+        return None;
+    }
+    let slot = directory.slot(platform.cpu())?;
+    let home = slot.place(kind)?;
+    let place = slot.hole().unwrap_or(home);
+    // It serves the heap, since it was found for such a request.
+    let bank = directory.banks().get(home.bank as usize)?;
+    if place.bank != home.bank || bank.segments != 1 {
+        return None;
+    }
+    let bit = Chunk::take_one(directory.free_word(bank, place.chunk, place.word)?)?;
+    let bit = u64::from(place.chunk) * 512 + u64::from(place.word * 64 + bit);
+    FrameRange::from_len(Mfn::new(bank.base.wrapping_add(bit)), 1)
+}
+
+impl<P: Platform> Heap<'_, P> {
+    /// Takes a frame out of the latest hole that has one and lies in `bank`, in which this CPU
+    /// allocates. Holes that do not are forgotten.
+    pub(super) fn take_from_holes(&self, id: u32, bank: &Bank) -> Option<FrameRange> {
+        loop {
+            let hole = self.cpu.slot.hole()?;
+            if hole.bank == id
+                && let Some(free) = self.directory.free_word(bank, hole.chunk, hole.word)
+            {
+                // A word that this empties keeps its hint until the next hole comes, or the next
+                // allocation: who frees and allocates one frame over and over pays for no hints.
+                let old = free.load(Ordering::Relaxed);
+                if old.count_ones() <= HOLE
+                    && let Some(bit) = Chunk::take_one(free)
+                {
+                    return self.directory.block(bank, hole.chunk, hole.word * 64 + bit, 0);
+                }
+                if old == 0 {
+                    forget(self.cpu.platform, self.directory, bank, hole, free);
+                }
+            }
+            self.cpu.slot.pop_hole();
+        }
+    }
+}
+
+/// Frees a range that lies in one word and has been in the heap, if nothing refers to any frame of
+/// the chunk. The check is the step itself. False, with nothing changed, if anything is out of the
+/// ordinary.
+///
+/// Cost: one compare-exchange; reads of a window, a segment and an entry. If the word had no free
+/// frame, Busy instead, and one compare-exchange more for the hint of the hole before.
+#[inline]
+pub(crate) fn put_quickly<P: Platform>(
+    platform: &P,
+    directory: Directory<'_, P>,
+    range: FrameRange,
+) -> bool {
+    let (start, frames) = (range.start().get(), range.frames());
+    let bit = start % 64;
+    if frames == 0 || frames > 64 - bit {
+        return false;
+    }
+    let Some((segment, words)) = directory.words(start, range.end().get()) else { return false };
+    let mask = u64::MAX >> (64 - frames) << bit;
+    let entry = Entry(words.entry.load(Ordering::Acquire));
+    if !entry.is_plain()
+        || !entry.is_complete() && words.initialised.load(Ordering::Relaxed) & mask != mask
+    {
+        return false;
+    }
+    let old = match Chunk::put_in_word(words.free, mask) {
+        Some(Ok(old)) => old,
+        Some(Err(_)) => return false,
+        None => return put_in_empty(platform, directory, segment, words, start, mask),
+    };
+    if old | mask == u64::MAX {
+        // Behind the fence, since the CPU that allocates here may be leaving: see `Chunk::is_ripe`.
+        // Most words that become full do so where one does.
+        fence_after_rmw();
+        if !Entry(words.entry.load(Ordering::Acquire)).is_adopted() {
+            fill(platform, directory, start);
+        }
+    } else if old & (old - 1) == 0 && !entry.is_adopted() {
+        note_hole(platform, directory, segment, start);
+    }
+    true
+}
+
+/// The same for a word of which no frame is free.
+#[inline(never)]
+fn put_in_empty<P: Platform>(
+    platform: &P,
+    directory: Directory<'_, P>,
+    segment: &Segment,
+    words: Words<'_>,
+    start: u64,
+    mask: u64,
+) -> bool {
+    let (chunk, first) = segment.chunk_of(start);
+    let above = || {
+        let bank = directory.banks().get(segment.bank as usize)?;
+        directory.above(bank.arena, chunk)
+    };
+    let adopted = Entry(words.entry.load(Ordering::Relaxed)).is_adopted();
+    if Chunk::put_in_empty_word(platform, words, first / 64, mask, above).is_none() {
+        return false;
+    }
+    if mask == u64::MAX {
+        fence_full();
+        fill(platform, directory, start);
+    } else if !adopted {
+        note_hole(platform, directory, segment, start);
+    }
+    true
+}
+
+/// The word of `frame` has become full: merges its chunk if that was what was missing.
+#[cold]
+#[inline(never)]
+fn fill<P: Platform>(platform: &P, directory: Directory<'_, P>, frame: u64) {
+    if let Some(heap) = Heap::new(platform, directory)
+        && let Some(piece) = heap.piece(frame, frame + 1)
+        && let Some(arena) = heap.arena_of(&piece)
+    {
+        arena.merge_ripe(&heap.cpu, piece.chunk);
+    }
+}
+
+/// Notes that the word of `frame` is a hole, for the allocations to come.
+#[inline(never)]
+fn note_hole<P: Platform>(
+    platform: &P,
+    directory: Directory<'_, P>,
+    segment: &Segment,
+    frame: u64,
+) {
+    let Some(slot) = directory.slot(platform.cpu()) else { return };
+    let (chunk, bit) = segment.chunk_of(frame);
+    let hole = Place { bank: segment.bank, chunk, word: bit / 64 };
+    let Some(before) = slot.push_hole(hole) else { return };
+    let Some(bank) = directory.banks().get(before.bank as usize) else { return };
+    match directory.free_word(bank, before.chunk, before.word) {
+        // Filled by an allocation.
+        Some(free) if free.load(Ordering::Relaxed) == 0 => {
+            forget(platform, directory, bank, before, free);
+        }
+        _ => slot.keep_hole(before),
+    }
+}
+
+/// Takes back the hint of a hole that was filled.
+fn forget<P: Platform>(
+    platform: &P,
+    directory: Directory<'_, P>,
+    bank: &Bank,
+    hole: Place,
+    free: &AtomicU64,
+) {
+    if let Some(entry) = directory.entry(bank, hole.chunk) {
+        Chunk::clear_hint_of(platform, entry, free, hole.word);
+    }
+}
+
+/// Takes the chunk that this CPU took whole last, if it has come back, or the next one of its bank. For
+/// plain requests of the domain heap; others search.
+///
+/// Cost: one compare-exchange, and where others took the next ones a search for one.
+#[inline]
+pub(crate) fn take_whole_quickly<P: Platform>(
+    platform: &P,
+    directory: Directory<'_, P>,
+    request: &Request<'_>,
+) -> Option<FrameRange> {
+    if request.length() != CHUNK_FRAMES
+        || request.alignment() != CHUNK_FRAMES
+        || PlaceKind::of(request) != PlaceKind::plain(Pool::Domain)
+    {
+        return None;
+    }
+    let slot = directory.slot(platform.cpu())?;
+    let place = slot.whole()?;
+    let bank = directory.banks().get(place.bank as usize)?;
+    let mut chunk = place.chunk;
+    if !Chunk::take_whole(directory.entry(bank, chunk)?) {
+        // The next is as good as any, and its entry in the same cache line, mostly.
+        chunk = chunk.checked_add(1)?;
+        if !Chunk::take_whole(directory.entry(bank, chunk)?) {
+            return None;
+        }
+        slot.set_whole(Place { chunk, ..place });
+    }
+    directory.block(bank, chunk, 0, 9)
+}
+
+/// Frees a chunk that was handed out whole. The check is the step itself. False if it is anything
+/// else.
+///
+/// Cost: one compare-exchange, and reads of a word of summary a level.
+#[inline]
+pub(crate) fn put_whole_quickly<P: Platform>(
+    directory: Directory<'_, P>,
+    range: FrameRange,
+) -> bool {
+    let start = range.start().get();
+    if range.frames() != CHUNK_FRAMES || !start.is_multiple_of(CHUNK_FRAMES) {
+        return false;
+    }
+    let Some((segment, words)) = directory.words(start, range.end().get()) else { return false };
+    let Some(bank) = directory.banks().get(segment.bank as usize) else { return false };
+    let above = || directory.above(bank.arena, segment.chunk_of(start).0);
+    Chunk::put_whole(words.entry, above)
+}
