@@ -221,6 +221,12 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Whether the request names neither nodes nor limits.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self.nodes, Nodes::Any) && self.within == FrameRange::ALL
+    }
+
     /// The lowest place in `run` for what is asked for, if it fits.
     pub(crate) fn place_in(&self, run: FrameRange) -> Option<FrameRange> {
         let mask = self.alignment.wrapping_sub(1);

@@ -5,7 +5,7 @@ use crate::addr::FrameRange;
 use crate::error::AllocError;
 use crate::index::{Bank, Chunk, PlaceKind, windows_closed, windows_opened};
 use crate::platform::Platform;
-use crate::request::{Nodes, Request};
+use crate::request::{Nodes, Pool, Request};
 
 impl<P: Platform> Heap<'_, P> {
     /// Meets `request`, whose length and alignment have been checked.
@@ -20,17 +20,17 @@ impl<P: Platform> Heap<'_, P> {
     /// Takes a block of `2^order` frames, order 0 to 8, out of a hole or the chunk in which this CPU
     /// allocates, if the request allows it.
     fn take_here(&self, request: &Request<'_>, order: u32) -> Option<FrameRange> {
-        let kind = PlaceKind::of(request);
+        let kind = PlaceKind::of(request, order);
         let place = self.cpu.slot.place(kind)?;
         let bank = self.directory.banks().get(place.bank as usize)?;
-        if kind.is_plain() {
-            if order == 0
-                && let Some(found) = self.take_from_holes(place.bank, bank)
-            {
-                return Some(found);
+        if kind.is_limited() {
+            if !self.allows(request, bank) {
+                return None;
             }
-        } else if !self.allows(request, bank) {
-            return None;
+        } else if order == 0
+            && let Some(found) = self.take_from_holes(place.bank, bank)
+        {
+            return Some(found);
         }
         if order == 0
             && let Some(free) = self.directory.free_word(bank, place.chunk, place.word)
@@ -72,10 +72,11 @@ impl<P: Platform> Heap<'_, P> {
         else {
             return self.search_runs(id, bank, request);
         };
+        let plain = request.is_plain() && request.heap() == Pool::Domain;
         if order < 9 {
-            self.search_small(id, bank, PlaceKind::of(request), order)
+            self.search_small(id, bank, PlaceKind::of(request, order), order)
         } else {
-            self.search_whole(id, bank, PlaceKind::of(request), order)
+            self.search_whole(id, bank, plain, order)
         }
     }
 

@@ -3,9 +3,10 @@
 use super::{Heap, Piece};
 use crate::addr::{FrameRange, Mfn};
 use crate::error::{FreeError, FreeRefusal};
-use crate::index::{Arena, Chunk, Look, PutRefusal, WORDS};
+use crate::index::{Arena, CHUNK_FRAMES, Chunk, ChunkState, Entry, Look, PutRefusal, WORDS};
 use crate::ledger::Attr;
 use crate::platform::Platform;
+use crate::sync::Ordering;
 
 /// What the ledger says of a frame that was never in the heap: asked one stretch at a time, under
 /// its lock.
@@ -26,6 +27,10 @@ impl<'a, P: Platform> Heap<'a, P> {
     fn check(&self, range: FrameRange, ledger: &impl AskLedger) -> Result<(), FreeError> {
         let (mut at, end) = (range.start().get(), range.end().get());
         while at < end {
+            if let Some(behind) = self.behind_whole(at, end, false) {
+                at = behind;
+                continue;
+            }
             let Some((piece, look)) = self.look(at, end) else {
                 return Err(error(at, FreeRefusal::Hole, 0));
             };
@@ -83,6 +88,12 @@ impl<'a, P: Platform> Heap<'a, P> {
         let (start, end) = (range.start().get(), range.end().get());
         let mut at = start;
         while at < end {
+            if putting == Putting::Whatever
+                && let Some(behind) = self.behind_whole(at, end, true)
+            {
+                at = behind;
+                continue;
+            }
             let Some((piece, look)) = self.look(at, end) else {
                 return Err(error(at, FreeRefusal::Hole, before + (at - start)));
             };
@@ -107,6 +118,23 @@ impl<'a, P: Platform> Heap<'a, P> {
             }
         }
         Ok(())
+    }
+
+    /// The first frame behind a chunk that begins at `at`, lies in `[at, end)`, and was handed out
+    /// whole; having put it back, if `put`. `None` if it is anything else.
+    fn behind_whole(&self, at: u64, end: u64, put: bool) -> Option<u64> {
+        let behind = at + CHUNK_FRAMES;
+        if !at.is_multiple_of(CHUNK_FRAMES) || behind > end {
+            return None;
+        }
+        let (segment, words) = self.directory.words(at, behind)?;
+        if !put {
+            let entry = Entry(words.entry.load(Ordering::Acquire));
+            return (entry.is(ChunkState::WholeUsed) && !entry.is_referenced()).then_some(behind);
+        }
+        let arena = self.bank(segment)?.arena;
+        let above = || self.directory.above(arena, segment.chunk_of(at).0);
+        Chunk::put_whole(words.entry, above).then_some(behind)
     }
 
     /// The first frame of a piece that has references.

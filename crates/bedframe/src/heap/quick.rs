@@ -24,12 +24,11 @@ pub(crate) fn take_quickly<P: Platform>(
     directory: Directory<'_, P>,
     request: &Request<'_>,
 ) -> Option<FrameRange> {
-    let kind = PlaceKind::of(request);
-    if request.length() != 1 || request.alignment() != 1 || !kind.is_plain() {
+    if request.length() != 1 || request.alignment() != 1 || !request.is_plain() {
         return None;
     }
     let slot = directory.slot(platform.cpu())?;
-    let home = slot.place(kind)?;
+    let home = slot.place(PlaceKind::single(request.heap()))?;
     let place = slot.hole().unwrap_or(home);
     // It serves the heap, since it was found for such a request.
     let bank = directory.banks().get(home.bank as usize)?;
@@ -97,6 +96,9 @@ pub(crate) fn put_quickly<P: Platform>(
         Some(Err(_)) => return false,
         None => return put_in_empty(platform, directory, segment, words, start, mask),
     };
+    if entry.cap().is_some() {
+        Chunk::raise_cap(words.entry, old | mask);
+    }
     if old | mask == u64::MAX {
         // Behind the fence, since the CPU that allocates here may be leaving: see `Chunk::is_ripe`.
         // Most words that become full do so where one does.
@@ -197,7 +199,8 @@ pub(crate) fn take_whole_quickly<P: Platform>(
 ) -> Option<FrameRange> {
     if request.length() != CHUNK_FRAMES
         || request.alignment() != CHUNK_FRAMES
-        || PlaceKind::of(request) != PlaceKind::plain(Pool::Domain)
+        || request.heap() != Pool::Domain
+        || !request.is_plain()
     {
         return None;
     }

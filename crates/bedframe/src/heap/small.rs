@@ -4,6 +4,8 @@
 //! the lowest Broken chunk in which no other CPU allocates; then a chunk that is whole, each CPU
 //! from its own starting point; then whatever there is.
 
+use core::ops::Range;
+
 use super::Heap;
 use crate::addr::FrameRange;
 use crate::index::{Arena, Bank, ChunkState, Place, PlaceKind, Span, Wanted};
@@ -11,8 +13,10 @@ use crate::platform::Platform;
 use crate::request::Request;
 
 /// Broken chunks that are looked into for a block of order 1 to 8 before a whole chunk is broken
-/// for it. A hint says that a chunk has some free frame, not how large its blocks are.
-const TRIES: u32 = 16;
+/// for it, and the chunks, from the lowest on, among which they are looked for. A hint says that a
+/// chunk has some free frame, a cap that it has no such block, and neither that it has one.
+const TRIES: u32 = 512;
+const REACH: u32 = 4096;
 
 impl<P: Platform> Heap<'_, P> {
     /// Takes a block out of the chunk in which this CPU allocates, `place`, wherever it has one.
@@ -61,32 +65,38 @@ impl<P: Platform> Heap<'_, P> {
         order: u32,
     ) -> Option<FrameRange> {
         let arena = self.directory.arena(bank.arena)?;
-        let tries = if order == 0 { u32::MAX } else { TRIES };
+        let (end, tries) = match order {
+            0 => (bank.end_chunk, u32::MAX),
+            _ => (bank.end_chunk.min(bank.first_chunk.saturating_add(REACH)), TRIES),
+        };
         let (chunk, bit) = self
-            .take_broken(&arena, bank, order, tries, false)
+            .take_broken(&arena, bank.first_chunk..end, order, tries, false)
             .or_else(|| self.take_whole_part(&arena, bank, order))
-            .or_else(|| self.take_broken(&arena, bank, order, u32::MAX, true))?;
+            .or_else(|| {
+                self.take_broken(&arena, bank.first_chunk..bank.end_chunk, order, u32::MAX, true)
+            })?;
         self.settle(&arena, kind, Place { bank: id, chunk, word: bit / 64 });
         self.directory.block(bank, chunk, bit, order)
     }
 
-    /// A block from the lowest Broken chunk that has one.
+    /// A block from the lowest of the Broken `chunks` that has one. `all` of them are looked into, or
+    /// else those that no other CPU allocates in and that may have such a block.
     fn take_broken(
         &self,
         arena: &Arena<'_>,
-        bank: &Bank,
+        chunks: Range<u32>,
         order: u32,
         tries: u32,
-        adopted_too: bool,
+        all: bool,
     ) -> Option<(u32, u32)> {
-        let mut from = u64::from(bank.first_chunk);
+        let wanted = if all || order == 0 { Wanted::Some } else { Wanted::Block(order) };
+        let mut from = u64::from(chunks.start);
         let mut tries = tries;
-        while let Some(found) = arena.find(&self.cpu, Wanted::Some, from, u64::from(bank.end_chunk))
-        {
+        while let Some(found) = arena.find(&self.cpu, wanted, from, u64::from(chunks.end)) {
             from = found + 1;
             let number = found as u32;
             let entry = arena.chunk(number)?.settled(self.cpu.platform);
-            if entry.is_adopted() && !adopted_too {
+            if entry.is_adopted() && !all {
                 continue;
             }
             if let Some(bit) = arena.take_block(&self.cpu, number, order, 0) {
@@ -134,7 +144,7 @@ impl<P: Platform> Heap<'_, P> {
     /// The chunks of a bank from `start` on, and then those before it.
     pub(super) fn around(&self, bank: &Bank, start: u32) -> [(u64, u64); 2] {
         let (first, end) = (u64::from(bank.first_chunk), u64::from(bank.end_chunk));
-        let start = u64::from(start).clamp(first, end);
+        let start = u64::from(start).max(first).min(end);
         [(start, end), (first, start)]
     }
 

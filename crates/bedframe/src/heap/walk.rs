@@ -3,6 +3,7 @@
 use super::{Heap, piece_in};
 use crate::addr::{FrameRange, Mfn};
 use crate::index::{Arena, ChunkState, Entry, Segment, WORDS};
+use crate::node::NodeId;
 use crate::platform::Platform;
 
 /// Frames in a row whose chunks are in the same state: one chunk if that is Broken, any number
@@ -62,6 +63,45 @@ impl<'a, P: Platform> Heap<'a, P> {
             at = stop;
         }
         (free, known)
+    }
+
+    /// Whether at least `frames` frames are free on the nodes that `allowed` allows: first by what is
+    /// free as a whole, which costs least.
+    pub(crate) fn has_free(&self, frames: u64, allowed: impl Fn(NodeId) -> bool) -> bool {
+        let mut left = frames;
+        for broken_too in [false, true] {
+            for bank in self.directory.banks() {
+                let node = self.directory.nodes().get(bank.node as usize);
+                if left == 0 || !node.is_some_and(|node| allowed(NodeId(node.id))) {
+                    continue;
+                }
+                let segments = self.directory.segments_of(bank).iter();
+                for segment in segments.filter_map(|i| self.directory.segments().get(*i as usize)) {
+                    let wanted =
+                        if broken_too { ChunkState::Broken } else { ChunkState::WholeFree };
+                    left = self.less_free(segment, wanted, left).unwrap_or(left);
+                }
+            }
+        }
+        left == 0
+    }
+
+    /// `left`, less the free frames of the segment's chunks in state `wanted`.
+    fn less_free(&self, segment: &Segment, wanted: ChunkState, left: u64) -> Option<u64> {
+        let arena = self.directory.arena(self.bank(segment)?.arena)?;
+        let (mut left, mut at) = (left, segment.start);
+        while at < segment.end && left > 0 {
+            let stretch = self.stretch(&arena, segment, at, segment.end)?;
+            if stretch.entry.is(wanted) {
+                let free = match wanted {
+                    ChunkState::WholeFree => stretch.end - at,
+                    _ => self.count_in(segment, at, stretch.end)?.0,
+                };
+                left = left.saturating_sub(free);
+            }
+            at = stretch.end;
+        }
+        Some(left)
     }
 
     fn count_in(&self, segment: &Segment, at: u64, end: u64) -> Option<(u64, u64)> {

@@ -2,12 +2,12 @@
 
 use super::{Heap, range};
 use crate::addr::FrameRange;
-use crate::index::{Arena, Bank, CHUNK_FRAMES, Place, PlaceKind, Segment, Wanted};
+use crate::index::{Arena, Bank, CHUNK_FRAMES, Place, Segment, Wanted};
 use crate::platform::Platform;
-use crate::request::Pool;
 
 impl<P: Platform> Heap<'_, P> {
-    /// Looks for a block of `2^order` frames, order 9 or above, in one bank.
+    /// Looks for a block of `2^order` frames, order 9 or above, in one bank. The next `plain` request of
+    /// order 9 for the domain heap begins where this one ends.
     ///
     /// Cost where the first chunk that is looked at is free: for order 9 one compare-exchange on
     /// its entry, a window and a few words of summary; above, that for each of its chunks.
@@ -15,13 +15,13 @@ impl<P: Platform> Heap<'_, P> {
         &self,
         id: u32,
         bank: &Bank,
-        kind: PlaceKind,
+        plain: bool,
         order: u32,
     ) -> Option<FrameRange> {
         let arena = self.directory.arena(bank.arena)?;
         if order == 9 {
             let chunk = self.take_one(id, &arena, bank)?;
-            if kind == PlaceKind::plain(Pool::Domain) {
+            if plain {
                 self.cpu.slot.set_whole(Place { bank: id, chunk, word: 0 });
             }
             return self.directory.block(bank, chunk, 0, 9);
@@ -72,12 +72,10 @@ impl<P: Platform> Heap<'_, P> {
                 continue;
             }
             let found = range(segment.chunk_base(start as u32), chunks * CHUNK_FRAMES)?;
-            match self.take_exactly(segment, found) {
+            match arena.take_run(&self.cpu, start as u32, chunks as u32) {
                 Ok(()) => return Some(found),
-                // Somebody took it in between, or a hint was stale.
-                Err(_) => {
-                    from = start + 1;
-                }
+                // Somebody took it in between.
+                Err(missing) => from = u64::from(missing) + 1,
             }
         }
     }

@@ -3,7 +3,7 @@
 //! Every word of the index is reached through [`Arena`]: on a machine it lies over metadata memory,
 //! under loom over a list.
 
-use super::chunk::{Above, Chunk, FreePlane, Marks, PutFailed, PutRefusal};
+use super::chunk::{Above, Chunk, FreePlane, Marks, PutFailed, PutRefusal, settled};
 use super::entry::{ChunkState, Entry};
 use super::records::Records;
 use super::slot::Cpu;
@@ -31,16 +31,26 @@ pub(crate) struct Arena<'a> {
 pub(crate) enum Wanted {
     /// Broken chunks with some frame free.
     Some,
+    /// The same, but for those that are known to have no block of this order.
+    Block(u32),
     /// Chunks that are whole and free.
     Whole,
 }
 
 impl Wanted {
+    /// What the summary knows of.
+    fn any(self) -> Self {
+        if self == Wanted::Whole { Wanted::Whole } else { Wanted::Some }
+    }
+
     /// Whether a chunk with this entry is what is looked for, or may be once it is not Busy.
     fn may_be(self, entry: Entry) -> bool {
         entry.is(ChunkState::Busy)
             || match self {
                 Wanted::Some => entry.is_some(),
+                Wanted::Block(order) => {
+                    entry.is_some() && entry.cap().is_none_or(|cap| order < cap)
+                }
                 Wanted::Whole => entry.is(ChunkState::WholeFree),
             }
     }
@@ -99,6 +109,9 @@ impl<'a> Arena<'a> {
             hints &= !(1 << word);
             word = hints.trailing_zeros();
         }
+        if order > 0 {
+            chunk.set_cap(entry, order);
+        }
         None
     }
 
@@ -116,7 +129,8 @@ impl<'a> Arena<'a> {
             return self.take_small(cpu, number, order, first);
         }
         let chunk = self.chunk(number)?;
-        if !chunk.settled(cpu.platform).is(ChunkState::Broken) {
+        let entry = chunk.settled(cpu.platform);
+        if !entry.is(ChunkState::Broken) {
             return None;
         }
         let count = 1u32.checked_shl(order)?;
@@ -128,6 +142,7 @@ impl<'a> Arena<'a> {
             }
             first = first.saturating_add(count);
         }
+        chunk.set_cap(entry, order);
         None
     }
 
@@ -151,7 +166,7 @@ impl<'a> Arena<'a> {
         end: u64,
     ) -> Option<u64> {
         let summary = match wanted {
-            Wanted::Some => self.some,
+            Wanted::Some | Wanted::Block(_) => self.some,
             Wanted::Whole => self.whole,
         };
         let mut from = from;
@@ -162,7 +177,7 @@ impl<'a> Arena<'a> {
             if let Some(found) = self.first(wanted, start, behind.min(end)) {
                 return Some(found);
             }
-            let any = || self.first(wanted, first, behind).is_some();
+            let any = || self.first(wanted.any(), first, behind).is_some();
             if !any() {
                 summary.clear(cpu, group, any);
             }
@@ -183,7 +198,7 @@ impl<'a> Arena<'a> {
     pub(crate) fn is_hinted(&self, wanted: Wanted, number: u32) -> bool {
         let group = u64::from(number) / GROUP;
         match wanted {
-            Wanted::Some => self.some.is_set(group),
+            Wanted::Some | Wanted::Block(_) => self.some.is_set(group),
             Wanted::Whole => self.whole.is_set(group),
         }
     }
@@ -250,15 +265,43 @@ impl<'a> Arena<'a> {
     /// Cost: one compare-exchange.
     #[inline]
     pub(crate) fn take_whole<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32) -> bool {
-        let Some(chunk) = self.chunk(number) else { return false };
-        while !Chunk::take_whole(chunk.entry) {
+        let Some(word) = self.entries.get(number as usize) else { return false };
+        while !Chunk::take_whole(word) {
             // Busy for a moment, by somebody who changes nothing?
-            let entry = chunk.settled(cpu.platform);
+            let entry = settled(cpu.platform, word);
             if !entry.is(ChunkState::WholeFree) || entry.is_referenced() {
                 return false;
             }
         }
         true
+    }
+
+    /// Takes `chunks` whole chunks from number `first` on, or nothing; `Err` says which is not to be
+    /// had.
+    ///
+    /// Cost: one compare-exchange for each, in ascending order and undone at once, so that two who
+    /// want the same do not wait for one another.
+    pub(crate) fn take_run<P: Platform>(
+        &self,
+        cpu: &Cpu<'_, P>,
+        first: u32,
+        chunks: u32,
+    ) -> Result<(), u32> {
+        let end = first.saturating_add(chunks);
+        let mut missing = first;
+        while missing < end && self.take_whole(cpu, missing) {
+            missing += 1;
+        }
+        if missing == end {
+            return Ok(());
+        }
+        for number in first..missing {
+            if let Some(chunk) = self.chunk(number) {
+                // Ours since a moment ago: nobody can refuse them.
+                Chunk::put_whole(chunk.entry, || Some(chunk.above));
+            }
+        }
+        Err(missing)
     }
 
     /// Puts `span` back; see [`Chunk::put_span`]. `Err` says why, and how many frames were put.

@@ -168,7 +168,7 @@ fn replace(entry: &AtomicU32, old: Entry, new: Entry, success: Ordering) -> bool
 
 /// The entry, once nobody is Busy with it.
 #[inline]
-fn settled<P: Platform>(platform: &P, entry: &AtomicU32) -> Entry {
+pub(super) fn settled<P: Platform>(platform: &P, entry: &AtomicU32) -> Entry {
     loop {
         let now = Entry(entry.load(Ordering::Acquire));
         if !now.is(ChunkState::Busy) {

@@ -1,5 +1,7 @@
 //! The entry of a chunk: the authority on what its frames are.
 
+use super::span::find_aligned;
+
 /// What holds for a chunk as a whole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -21,6 +23,7 @@ pub(crate) enum ChunkState {
 /// | bits | meaning |
 /// |---|---|
 /// | 0-2 | [`ChunkState`] |
+/// | 4-7 | cap: no block of this order or above was found by who looked last; 0 where nobody did |
 /// | 8-15 | hints: words of the free plane with some frame free |
 /// | 16 | adopted: a CPU allocates here |
 /// | 17 | recorded: the records have been zeroed and mean something |
@@ -33,6 +36,8 @@ pub(crate) struct Entry(pub(crate) u32);
 
 impl Entry {
     const STATE: u32 = 0x7;
+    const CAP_SHIFT: u32 = 4;
+    const CAP: u32 = 0xf << Self::CAP_SHIFT;
     const HINT_SHIFT: u32 = 8;
     const HINTS: u32 = 0xff << Self::HINT_SHIFT;
     const ADOPTED: u32 = 1 << 16;
@@ -132,6 +137,35 @@ impl Entry {
     #[inline]
     pub(crate) const fn is_complete(self) -> bool {
         self.0 & Self::COMPLETE != 0
+    }
+
+    /// The order from which on no block was found, if somebody has looked.
+    ///
+    /// It says where not to look first and nothing else: frees that make larger blocks raise it a
+    /// moment later, and who finds nothing looks everywhere.
+    pub(crate) const fn cap(self) -> Option<u32> {
+        match (self.0 & Self::CAP) >> Self::CAP_SHIFT {
+            0 => None,
+            cap => Some(cap),
+        }
+    }
+
+    pub(crate) const fn with_cap(self, cap: Option<u32>) -> Entry {
+        let cap = match cap {
+            Some(cap) => cap << Self::CAP_SHIFT & Self::CAP,
+            None => 0,
+        };
+        Entry(self.0 & !Self::CAP | cap)
+    }
+
+    /// The same, a word of the chunk being `word` now: a cap that is too low is forgotten.
+    pub(crate) const fn uncapped_by(self, word: u64) -> Entry {
+        match self.cap() {
+            Some(cap) if find_aligned(word, if cap < 6 { cap } else { 6 }).is_some() => {
+                self.with_cap(None)
+            }
+            _ => self,
+        }
     }
 
     /// The same, one turn later.

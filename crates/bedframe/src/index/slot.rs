@@ -1,61 +1,75 @@
 //! What each CPU keeps: where it allocates, and how many windows it has opened.
 
-use crate::addr::FrameRange;
 use crate::platform::Platform;
-use crate::request::{Nodes, Pool, Request};
+use crate::request::{Pool, Request};
 use crate::sync::{AtomicU64, Ordering, fence_after_rmw, fence_full};
 
-/// What a CPU keeps, its first cache line for every call. Everything in it is a hint or a count: CPUs
-/// may share a slot, interrupts may use it between any two instructions of the CPU, and a CPU may
+/// What a CPU keeps, its first two cache lines for every call. Everything in it is a hint or a count:
+/// CPUs may share a slot, interrupts may use it between any two instructions of the CPU, and a CPU may
 /// vanish and leave it as it is.
 #[repr(C, align(64))]
 pub(crate) struct Slot {
     /// For each [`PlaceKind`], the chunk in which the CPU allocates, as a [`Place`].
-    places: [AtomicU64; 4],
-    /// The chunk that the CPU took whole last, as a place.
-    whole: AtomicU64,
+    places: [AtomicU64; 8],
     /// The latest *hole*, as a place: a word that was full of frames in use, or nearly so, until this
     /// CPU freed one of them. It is what packing fills first, and still in the cache.
     hole: AtomicU64,
+    /// The chunk that the CPU took whole last, as a place.
+    whole: AtomicU64,
     /// Windows opened and closed by this CPU.
     opened: AtomicU64,
     closed: AtomicU64,
-    /// The holes before that: a ring, whose oldest are forgotten.
-    older: [AtomicU64; OLDER_HOLES],
-    /// How often a hole was put into the ring, less how often one was taken out.
+    /// How often a hole was put into the ring below, less how often one was taken out.
     newest: AtomicU64,
+    spare: [u64; 3],
+    /// The holes before the latest: a ring, whose oldest are forgotten.
+    older: [AtomicU64; OLDER_HOLES],
 }
 
 /// As many as calls come in a burst of frees before the allocations that follow it.
 const OLDER_HOLES: usize = 64;
 
 #[cfg(not(loom))]
-const _: () = assert!(core::mem::offset_of!(Slot, older) == 64);
+const _: () = assert!(core::mem::offset_of!(Slot, older) == 128);
 
-/// For which requests a place is: each heap has one for requests that name nothing, and one for those
-/// that name nodes or limits, so that a request for low or far memory does not draw plain ones there.
+/// For which requests a place is. Each heap has one for single frames, one for orders 1 to 3 and one
+/// for orders 4 to 8, so that small blocks do not fray the chunks that large ones come from; and one
+/// for requests that name nodes or limits, so that a request for low or far memory does not draw plain
+/// ones there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct PlaceKind {
     pool: Pool,
-    limited: bool,
+    class: Class,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Class {
+    Single,
+    Small,
+    Large,
+    Limited,
 }
 
 impl PlaceKind {
-    #[inline]
-    pub(crate) fn of(request: &Request<'_>) -> Self {
-        let plain =
-            matches!(request.allowed_nodes(), Nodes::Any) && request.within() == FrameRange::ALL;
-        Self { pool: request.heap(), limited: !plain }
+    /// That of a request for a block of `2^order` frames.
+    pub(crate) fn of(request: &Request<'_>, order: u32) -> Self {
+        let class = match order {
+            _ if !request.is_plain() => Class::Limited,
+            0 => Class::Single,
+            1..=3 => Class::Small,
+            _ => Class::Large,
+        };
+        Self { pool: request.heap(), class }
     }
 
-    /// That of requests for a heap that name nothing else.
-    pub(crate) const fn plain(pool: Pool) -> Self {
-        Self { pool, limited: false }
+    /// That of requests for one frame of a heap that name nothing else.
+    #[inline]
+    pub(crate) const fn single(pool: Pool) -> Self {
+        Self { pool, class: Class::Single }
     }
 
-    #[inline]
-    pub(crate) const fn is_plain(self) -> bool {
-        !self.limited
+    pub(crate) fn is_limited(self) -> bool {
+        self.class == Class::Limited
     }
 }
 
@@ -114,17 +128,22 @@ impl Slot {
             closed: AtomicU64::new(0),
             older: core::array::from_fn(|_| AtomicU64::new(Place::NONE)),
             newest: AtomicU64::new(0),
+            spare: [0; 3],
         }
     }
 
     #[inline]
     fn of(&self, kind: PlaceKind) -> &AtomicU64 {
-        let [xen, domain, limited_xen, limited_domain] = &self.places;
-        match (kind.pool, kind.limited) {
-            (Pool::Xen, false) => xen,
-            (Pool::Domain, false) => domain,
-            (Pool::Xen, true) => limited_xen,
-            (Pool::Domain, true) => limited_domain,
+        let [xen, domain, xen1, domain1, xen2, domain2, xen3, domain3] = &self.places;
+        let (of_xen, of_domain) = match kind.class {
+            Class::Single => (xen, domain),
+            Class::Small => (xen1, domain1),
+            Class::Large => (xen2, domain2),
+            Class::Limited => (xen3, domain3),
+        };
+        match kind.pool {
+            Pool::Xen => of_xen,
+            Pool::Domain => of_domain,
         }
     }
 

@@ -7,6 +7,7 @@ use crate::ledger::Kind;
 use crate::node::NodeId;
 use crate::order::Order;
 use crate::platform::Platform;
+use crate::request::Nodes;
 use crate::zone::Zone;
 
 /// How many frames are in each state. Exact at rest.
@@ -140,6 +141,48 @@ impl<P: Platform> Memory<P> {
     #[must_use]
     pub fn node_statistics(&self, node: NodeId) -> StateCounts {
         self.count_states(Some(node))
+    }
+
+    /// Whether at least `frames` frames are free on `nodes`. True means that as many were free, though
+    /// not all at one moment; at rest it is exact.
+    ///
+    /// ```
+    /// # use bedframe::*;
+    /// # fn room<P: Platform>(memory: &Memory<P>) -> bool {
+    /// // Is a gigabyte left, and a quarter of it near CPU 0?
+    /// memory.has_free(1 << 18, Nodes::Any) && memory.has_free(1 << 16, Nodes::Exact(NodeId(0)))
+    /// # }
+    /// ```
+    ///
+    /// Cost: nothing for those who allocate and free, since nobody counts along. 4 bytes are read for
+    /// each 2 MiB until enough are found, and one cache line more for each 2 MiB that is free in part,
+    /// if those that are free as a whole are not enough. Before the heap runs, a walk through the
+    /// ledger under its lock.
+    #[must_use]
+    pub fn has_free(&self, frames: u64, nodes: Nodes<'_>) -> bool {
+        let allowed = |id: NodeId| match nodes {
+            Nodes::Any | Nodes::Prefer(_) => true,
+            Nodes::Exact(node) => id == node,
+            Nodes::OneOf(list) => list.contains(&id),
+        };
+        if let Some(heap) = self.heap() {
+            return heap.has_free(frames, allowed);
+        }
+        let boot = self.boot.lock(&self.platform);
+        if let Some(heap) = self.heap() {
+            drop(boot);
+            return heap.has_free(frames, allowed);
+        }
+        let mut left = frames;
+        for (range, attr) in boot.ledger.pieces(&self.platform, FrameRange::ALL) {
+            if left == 0 {
+                break;
+            }
+            if attr.is_ram() && attr.kind() == Kind::Open && allowed(attr.node()) {
+                left = left.saturating_sub(range.frames());
+            }
+        }
+        left == 0
     }
 
     fn count_states(&self, only: Option<NodeId>) -> StateCounts {

@@ -19,6 +19,7 @@ mod large;
 mod ledger;
 mod misuse;
 mod owned;
+mod packing;
 mod refusals;
 mod release;
 mod review;

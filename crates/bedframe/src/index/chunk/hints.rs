@@ -1,7 +1,7 @@
 //! What others are told of a chunk's free frames, and of who allocates there.
 
 use super::{Chunk, replace, settled};
-use crate::index::entry::ChunkState;
+use crate::index::entry::{ChunkState, Entry};
 use crate::platform::Platform;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -36,6 +36,27 @@ impl Chunk<'_> {
             // then this fails. AcqRel keeps the load above before it.
             if replace(entry, old, old.with_hints(old.hints() & !bit), Ordering::AcqRel) {
                 return;
+            }
+        }
+    }
+
+    /// Notes that no block of `2^order` frames was found, the entry having been `seen` before.
+    pub(crate) fn set_cap(&self, seen: Entry, order: u32) {
+        let cap = seen.cap().map_or(order, |cap| cap.min(order));
+        // Fails if the planes were rewritten since: then nothing is known.
+        let _ = replace(self.entry, seen, seen.with_cap(Some(cap)), Ordering::Relaxed);
+    }
+
+    /// A free has made `word` of a chunk: forgets what was found if there are larger blocks now.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn raise_cap(entry: &AtomicU32, word: u64) {
+        let mut old = Entry(entry.load(Ordering::Relaxed));
+        while old.uncapped_by(word) != old && !old.is(ChunkState::Busy) {
+            let new = old.with_cap(None);
+            match entry.compare_exchange(old.0, new.0, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => old = Entry(now),
             }
         }
     }

@@ -99,7 +99,7 @@ impl Chunk<'_> {
         // Nobody but the holder of Busy changes a word of zero. Release pairs with the Acquire of
         // the next taker.
         words.free.store(mask, Ordering::Release);
-        let now = was.with_hints(was.hints() | 1 << (word & 7));
+        let now = was.with_hints(was.hints() | 1 << (word & 7)).uncapped_by(mask);
         if was.hints() == 0
             && let Some(above) = above()
         {
@@ -148,13 +148,13 @@ impl Chunk<'_> {
                 let complete = was.is(ChunkState::WholeUsed);
                 let all = if complete { FULL } else { 0 };
                 let hints = self.write_planes(|word| (span.mask(word), all | span.mask(word)));
-                let now = was.with_state(ChunkState::Broken).with_hints(hints);
+                let now = was.with_state(ChunkState::Broken).with_hints(hints).with_cap(None);
                 held.finish(&self.above, now.with_complete(complete));
                 Ok(false)
             }
             _ => {
                 let done = self.put_words(span, was.hints());
-                held.finish(&self.above, was.with_hints(done.hints));
+                held.finish(&self.above, was.with_hints(done.hints).with_cap(None));
                 match done.stopped {
                     None => Ok(done.filled),
                     Some((bit, put)) => {

@@ -113,7 +113,7 @@ impl Chunk<'_> {
         let hints = self.write_planes(|word| (!span.mask(word), FULL));
         held.finish(
             &self.above,
-            was.with_state(ChunkState::Broken).with_hints(hints).with_complete(true),
+            was.with_state(ChunkState::Broken).with_hints(hints).with_cap(None).with_complete(true),
         );
         true
     }
