@@ -17,20 +17,14 @@ impl<P: Platform> Heap<'_, P> {
         .map_or_else(|| self.alloc_by_search(request), Ok)
     }
 
-    /// Takes a block of `2^order` frames, order 0 to 8, out of a hole or the chunk in which this CPU
-    /// allocates, if the request allows it.
+    /// Takes a block of `2^order` frames, order 0 to 8, out of the chunk in which this CPU allocates, if
+    /// the request allows it.
     fn take_here(&self, request: &Request<'_>, order: u32) -> Option<FrameRange> {
         let kind = PlaceKind::of(request, order);
         let place = self.cpu.slot.place(kind)?;
         let bank = self.directory.banks().get(place.bank as usize)?;
-        if kind.is_limited() {
-            if !self.allows(request, bank) {
-                return None;
-            }
-        } else if order == 0
-            && let Some(found) = self.take_from_holes(place.bank, bank)
-        {
-            return Some(found);
+        if kind.is_limited() && !self.allows(request, bank) {
+            return None;
         }
         if order == 0
             && let Some(free) = self.directory.free_word(bank, place.chunk, place.word)

@@ -12,7 +12,9 @@ mod walk;
 mod whole;
 
 pub(crate) use free::{AskLedger, Putting, error as free_error};
-pub(crate) use quick::{put_quickly, put_whole_quickly, take_quickly, take_whole_quickly};
+pub(crate) use quick::{
+    put_quickly, put_whole_quickly, take_from_holes, take_quickly, take_whole_quickly,
+};
 pub(crate) use walk::Stretch;
 
 use crate::addr::{FrameRange, Mfn};

@@ -40,29 +40,40 @@ pub(crate) fn take_quickly<P: Platform>(
     FrameRange::from_len(Mfn::new(bank.base.wrapping_add(bit)), 1)
 }
 
-impl<P: Platform> Heap<'_, P> {
-    /// Takes a frame out of the latest hole that has one and lies in `bank`, in which this CPU
-    /// allocates. Holes that do not are forgotten.
-    pub(super) fn take_from_holes(&self, id: u32, bank: &Bank) -> Option<FrameRange> {
-        loop {
-            let hole = self.cpu.slot.hole()?;
-            if hole.bank == id
-                && let Some(free) = self.directory.free_word(bank, hole.chunk, hole.word)
+/// The same where the latest hole was filled: out of the one before that has a frame and lies in the
+/// bank in which this CPU allocates. Holes that do not are forgotten.
+///
+/// Cost: two compare-exchanges, one of them for the hint of the hole that was filled.
+#[inline]
+pub(crate) fn take_from_holes<P: Platform>(
+    platform: &P,
+    directory: Directory<'_, P>,
+    request: &Request<'_>,
+) -> Option<FrameRange> {
+    if request.length() != 1 || request.alignment() != 1 || !request.is_plain() {
+        return None;
+    }
+    let slot = directory.slot(platform.cpu())?;
+    let home = slot.place(PlaceKind::single(request.heap()))?;
+    let bank = directory.banks().get(home.bank as usize)?;
+    loop {
+        let hole = slot.hole()?;
+        if hole.bank == home.bank
+            && let Some(free) = directory.free_word(bank, hole.chunk, hole.word)
+        {
+            // A word that this empties keeps its hint until the next hole comes, or the next
+            // allocation: who frees and allocates one frame over and over pays for no hints.
+            let old = free.load(Ordering::Relaxed);
+            if old.count_ones() <= HOLE
+                && let Some(bit) = Chunk::take_one(free)
             {
-                // A word that this empties keeps its hint until the next hole comes, or the next
-                // allocation: who frees and allocates one frame over and over pays for no hints.
-                let old = free.load(Ordering::Relaxed);
-                if old.count_ones() <= HOLE
-                    && let Some(bit) = Chunk::take_one(free)
-                {
-                    return self.directory.block(bank, hole.chunk, hole.word * 64 + bit, 0);
-                }
-                if old == 0 {
-                    forget(self.cpu.platform, self.directory, bank, hole, free);
-                }
+                return directory.block(bank, hole.chunk, hole.word * 64 + bit, 0);
             }
-            self.cpu.slot.pop_hole();
+            if old == 0 {
+                forget(platform, directory, bank, hole, free);
+            }
         }
+        slot.pop_hole();
     }
 }
 
@@ -225,6 +236,7 @@ pub(crate) fn take_whole_quickly<P: Platform>(
 /// Cost: one compare-exchange, and reads of a word of summary a level.
 #[inline]
 pub(crate) fn put_whole_quickly<P: Platform>(
+    platform: &P,
     directory: Directory<'_, P>,
     range: FrameRange,
 ) -> bool {
@@ -234,6 +246,15 @@ pub(crate) fn put_whole_quickly<P: Platform>(
     }
     let Some((segment, words)) = directory.words(start, range.end().get()) else { return false };
     let Some(bank) = directory.banks().get(segment.bank as usize) else { return false };
-    let above = || directory.above(bank.arena, segment.chunk_of(start).0);
-    Chunk::put_whole(words.entry, above)
+    let (chunk, _) = segment.chunk_of(start);
+    if !Chunk::put_whole(words.entry, || directory.above(bank.arena, chunk)) {
+        return false;
+    }
+    // It is the next to be taken, being in the cache, unless this CPU allocates elsewhere.
+    if let Some(slot) = directory.slot(platform.cpu())
+        && slot.whole().is_some_and(|last| last.bank == segment.bank)
+    {
+        slot.set_whole(Place { bank: segment.bank, chunk, word: 0 });
+    }
+    true
 }

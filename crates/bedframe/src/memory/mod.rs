@@ -17,7 +17,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use crate::addr::{FrameRange, Mfn};
 use crate::error::{AllocError, FreeError, FreeRefusal, MapError};
 use crate::heap::{AskLedger, Heap, Putting, free_error};
-use crate::heap::{put_quickly, put_whole_quickly, take_quickly, take_whole_quickly};
+use crate::heap::{
+    put_quickly, put_whole_quickly, take_from_holes, take_quickly, take_whole_quickly,
+};
 use crate::index::{Build, Directory};
 use crate::ledger::{Attr, Kind, Ledger};
 use crate::lock::Lock;
@@ -238,7 +240,8 @@ impl<P: Platform> Memory<P> {
     #[inline(never)]
     fn alloc_slowly(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
         if let Some(directory) = self.directory()
-            && let Some(found) = take_whole_quickly(&self.platform, directory, request)
+            && let Some(found) = take_from_holes(&self.platform, directory, request)
+                .or_else(|| take_whole_quickly(&self.platform, directory, request))
         {
             return Ok(found);
         }
@@ -320,7 +323,7 @@ impl<P: Platform> Memory<P> {
     #[inline(never)]
     fn free_slowly(&self, range: FrameRange) -> Result<(), FreeError> {
         if let Some(directory) = self.directory()
-            && put_whole_quickly(directory, range)
+            && put_whole_quickly(&self.platform, directory, range)
         {
             return Ok(());
         }
