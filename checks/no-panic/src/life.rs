@@ -63,6 +63,7 @@ fn life(memory: &Memory<Machine>, variant: XenHeap) -> Result<(), Wrong> {
     get!(memory.free(part(early, 1, 1)));
     check!(memory.free(early).is_err());
     check!(memory.state(early.start()) == PageState::Uninitialised);
+    let mapped = crate::vmap::open(memory)?;
     look(memory)?;
 
     let before = memory.statistics();
@@ -107,6 +108,7 @@ fn life(memory: &Memory<Machine>, variant: XenHeap) -> Result<(), Wrong> {
     look(memory)?;
     owned(memory)?;
     referred(memory)?;
+    mapped.close(memory)?;
     churn(memory)?;
     look(memory)?;
 
@@ -136,6 +138,7 @@ fn look(memory: &Memory<Machine>) -> Result<(), Wrong> {
     let mut free = 0;
     memory.each_free_run(|run, _| free += run.frames());
     check!(free == counts.free);
+    check!(memory.has_free(opaque(free), Nodes::Any) && !memory.has_free(free + 1, Nodes::Any));
     let one = memory.node_statistics(NodeId(opaque(1)));
     check!(one.ram == 2048);
     let there = memory.free_memory(Some(NodeId(opaque(1))), Zone::new(opaque(21)));

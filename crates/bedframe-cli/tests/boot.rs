@@ -70,6 +70,7 @@ fn the_story_tells_all_and_fits_the_screen() {
             "node 1|2",
             "bytes for each of",
             "cold",
+            "mapped by boot and unmapped after hand-over: 64 pages of 64 runs",
             "free memory",
             "largest order",
             "peak resident memory",

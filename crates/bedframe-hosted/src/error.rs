@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use bedframe::{FRAME_SIZE, FrameRange, Mfn};
+use bedframe::{FRAME_SIZE, FrameRange, Mfn, VirtualPage};
 
 /// Why the hosted machine could not do what it was asked to. Nothing has changed, except that a
 /// failing [`HostedError::Host`] may have done the first part of a long range.
@@ -43,6 +43,11 @@ pub enum HostedError {
         /// What is there.
         found: u64,
     },
+    /// Nothing is mapped at the page, or nothing that may be accessed so.
+    Fault {
+        /// The page.
+        page: VirtualPage,
+    },
     /// The host refused a system call.
     Host {
         /// What the call was for.
@@ -79,6 +84,7 @@ impl fmt::Display for HostedError {
                     "frame {frame} holds {found:#018x} at byte {offset}, not {expected:#018x}"
                 )
             }
+            HostedError::Fault { page } => write!(f, "a fault at page {page}"),
             HostedError::Host { what, source } => write!(f, "the host could not {what}: {source}"),
         }
     }

@@ -23,6 +23,9 @@
 //! # }
 //! ```
 //!
+//! [`HostedWindow`] is page tables for a [`Vmap`](bedframe::Vmap). Its mappings are real ones of the
+//! same file, page by page: what is written through one is in the frames, and a guard page faults.
+//!
 //! # Whose bytes
 //!
 //! The methods of [`HostedMemory`] that write are safe, because the memory is nobody's until it is
@@ -33,15 +36,18 @@
 #![deny(unsafe_code)]
 #![cfg(target_os = "linux")]
 
+mod area;
 mod content;
 mod error;
 mod mapping;
 mod memory;
 mod platform;
 mod process;
+mod window;
 
 pub use content::Pattern;
 pub use error::HostedError;
 pub use memory::HostedMemory;
 pub use platform::{HostedPlatform, InterruptCount, interrupt_count, set_cpu, set_node};
 pub use process::ProcessMemory;
+pub use window::{HostedFormat, HostedWindow};

@@ -1,4 +1,4 @@
-//! The mapping: the one file of this crate with `unsafe` in it.
+//! The mapping of all memory. `unsafe` stands here and in the window's files alone.
 //!
 //! Obligations that the SAFETY comments refer to:
 //!

@@ -4,10 +4,11 @@ use std::io;
 
 use bedframe::{
     CpuId, FRAME_SIZE, FrameRange, FreeError, FreeRefusal, InterruptMask, Mfn, NodeId, Platform,
+    VirtualPage,
 };
 use bedframe_hosted::{
-    HostedError, HostedMemory, HostedPlatform, Pattern, ProcessMemory, interrupt_count, set_cpu,
-    set_node,
+    HostedError, HostedMemory, HostedPlatform, HostedWindow, Pattern, ProcessMemory,
+    interrupt_count, set_cpu, set_node,
 };
 
 const TIB: u64 = 1 << 40;
@@ -329,4 +330,32 @@ fn errors_say_what_and_where() {
     let error = HostedMemory::new(Mfn::from_address(1 << 60)).unwrap_err();
     let source = std::error::Error::source(&error).unwrap();
     assert!(source.downcast_ref::<io::Error>().is_some());
+}
+
+/// Until something is mapped every page of a window faults; its top table is cleared. What works is
+/// shown by `tests/vmap` of the library.
+#[test]
+fn an_empty_window_faults() {
+    let machine = HostedPlatform::new(small());
+    machine.memory().fill_garbage(range(3, 1), 1).unwrap();
+    for (pages, align) in [(1, 512), (1 << 18, 512), ((1 << 18) + 1, 1 << 18)] {
+        let window = HostedWindow::new(&machine, Mfn::new(3), pages).unwrap();
+        assert_eq!(zero_words(machine.memory(), 3), 512);
+        let (start, end) = (window.pages().start(), window.pages().end());
+        assert_eq!((start.get() % align, window.pages().pages()), (0, pages));
+        for page in [start, VirtualPage::new(end.get() - 1), end, VirtualPage::new(0)] {
+            let load = window.load(page, 0);
+            assert!(matches!(load, Err(HostedError::Fault { page: at }) if at == page), "{load:?}");
+            let store = window.store(page, 0, 1);
+            assert!(matches!(store, Err(HostedError::Fault { .. })), "{store:?}");
+        }
+        let beyond = window.load(start, 512);
+        assert!(matches!(beyond, Err(HostedError::OutOfFrame { .. })), "{beyond:?}");
+    }
+    for pages in [0, (1 << 27) + 1, u64::MAX] {
+        let refused = HostedWindow::new(&machine, Mfn::new(3), pages);
+        assert!(matches!(refused, Err(HostedError::Host { .. })), "{pages}");
+    }
+    let no_frame = HostedWindow::new(&machine, Mfn::new(1024), 8);
+    assert!(matches!(no_frame, Err(HostedError::OutOfRange { .. })));
 }

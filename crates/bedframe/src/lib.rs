@@ -111,20 +111,22 @@
 //!
 //! | call | locks | atomic read-modify-writes | cache lines written |
 //! |---|---|---|---|
-//! | `alloc`, orders 0 to 6, this CPU's chunk has a block | 0 | 1 | 1, which no other CPU allocates from |
+//! | `alloc`, orders 0 to 6, this CPU's chunk or, for order 0, a hole has a block | 0 | 1 | 1, which no other CPU allocates from |
 //! | `alloc`, orders 7 and 8, the same | 0 | 2 or 4 | 1 |
 //! | `free` of up to 64 frames of one word that has another free frame | 0 | 1 | 1 |
-//! | the same, the word had none | the chunk: Busy for one word | 3, and 0 to 4 in summaries | 2 to 6 |
-//! | `alloc` of order 9 | 0 | 1, 2 for its window, and 1 to 4 in summaries | 3 to 6 |
-//! | `free` of order 9 | 0 | 1, and 0 to 4 in summaries | 1 to 5 |
-//! | `free` of frames from boot | the ledger's for one search, then the chunk: Busy | 2 each word, and 3 | 4, or 5 for the first of a chunk |
+//! | the same, the word had none | the chunk: Busy for one word | 1, and 1 for the hint of the hole before | 4 |
+//! | `alloc` of order 9, the chunk freed last has come back or the next one is free | 0 | 1 | 1 or 2 |
+//! | `free` of order 9 | 0 | 1 | 1 or 2 |
+//! | `alloc` and `free` of order 9 + n, nobody else wants the same | 0 | 2^n | 2^n / 16 |
+//! | `free` of frames from boot | the ledger's for one search, then the chunk: Busy | 2 each word, and 1 | 3, or 4 for the first of a chunk |
 //! | `alloc` and `free` before hand-over | the ledger's for a walk over its steps | 1 | 2, and the steps that change |
 //!
-//! One in 64 allocations of order 0 empties its word and takes the hint back: four read-modify-writes
-//! more. A CPU whose chunk is used up looks for another: a few words of summary, and one counter for
-//! each CPU.
+//! One in 64 allocations of order 0 finds its word empty and takes the hint back: one read-modify-write
+//! more. A CPU whose chunk is used up looks for another: a few words of summary, the entries of 64
+//! chunks, and one counter for each CPU. A bit of a summary is set where a group of 64 chunks has its
+//! first free frame again, and cleared by a search that finds the group empty.
 //!
-//! [`Memory::start`] writes one entry of 4 bytes and up to two bits for each 2 MiB, and three cache
+//! [`Memory::start`] writes one entry of 4 bytes for each 2 MiB, two bits for each 128 MiB, and three cache
 //! lines for each 2 MiB that is free in part. It touches no frame. The index takes 0.383 bytes for each
 //! frame of RAM.
 //!
@@ -138,6 +140,14 @@
 //! | `Unified` (the default) | all RAM | all RAM | all RAM |
 //! | `Limited { limit }` | RAM below `limit` | RAM below `limit` | all RAM; on each node what is not mapped first |
 //! | `Separate { range }` | RAM in `range` | RAM in `range` | all other RAM |
+//!
+//! # Scattered frames in a row
+//!
+//! A [`Vmap`] maps frames that lie anywhere at contiguous virtual pages, with unmapped guard pages
+//! around them. It stands on `alloc` and `free` alone, so it works before the heap runs, and what
+//! was mapped then is unmapped and freed at any later time. It is given a window of virtual pages
+//! and the machine's [`PageTables`]: [`Radix`], to which [`EntryFormat`] says what an entry looks
+//! like, or the kernel's own.
 //!
 //! # What an embedder supplies
 //!
@@ -175,6 +185,8 @@ mod pools;
 mod request;
 mod state;
 mod sync;
+#[cfg(not(loom))]
+mod vmap;
 mod zone;
 
 pub use addr::{FRAME_SHIFT, FRAME_SIZE, FrameRange, Mfn};
@@ -189,4 +201,9 @@ pub use platform::{CpuId, InterruptMask, Platform};
 pub use pools::XenHeap;
 pub use request::{Direction, Nodes, Pool, Request};
 pub use state::PageState;
+#[cfg(not(loom))]
+pub use vmap::{
+    Access, EntryFormat, Flush, MAX_LEVELS, PageTableError, PageTables, Radix, VirtualPage,
+    VirtualRange, Vmap, VmapContradiction, VmapCounts, VmapError,
+};
 pub use zone::Zone;

@@ -13,7 +13,7 @@ use super::outcome::{Handover, NodeFree, Outcome};
 use super::plan::Plan;
 use super::workload::Stage;
 use super::world::{Site, World};
-use super::{Args, census, fate, give_back, misuse, workload};
+use super::{Args, census, fate, give_back, misuse, vmap, workload};
 use crate::Trouble;
 use crate::frames;
 use crate::progress::Progress;
@@ -56,6 +56,7 @@ pub(crate) fn drive<'m>(
 
     let (cold, footprint) = clock.step("hand-over in untouched memory", |_| {
         let world = World::boot(&mut site, machine, &layout, &plan)?;
+        vmap::open(&world, &mut findings);
         let cold = world.start(machine, cpus)?;
         Ok((cold, Footprint::of(&world).map_err(hosted)?))
     })?;
@@ -67,6 +68,7 @@ pub(crate) fn drive<'m>(
         for round in 1..WARM as u64 {
             footprint.fill(&mut site, args.seed + round).map_err(hosted)?;
             let world = World::boot(&mut site, machine, &layout, &plan)?;
+            vmap::open(&world, &mut findings);
             times.push(world.start(machine, cpus)?);
             progress.advance(round, WARM as u64);
         }
@@ -80,6 +82,7 @@ pub(crate) fn drive<'m>(
         Ok(world)
     })?;
     let boot_frames = world.taken_frames();
+    let window = vmap::open(&world, &mut findings);
     let mut misuses = misuse::try_all(&world, layout.module, &mut findings);
     let handed_over = clock.step("hand-over", |_| world.start(machine, cpus))?;
     warm.push(handed_over);
@@ -98,6 +101,9 @@ pub(crate) fn drive<'m>(
     findings.equal("late memory released", returned.late, machine.late_frames());
     let loaded = modules.iter().map(|module| module.frames()).sum();
     findings.equal("modules released", returned.modules, loaded);
+    let mapped = clock.step("mappings, early and late", |_| {
+        window.map(|window| window.close(&mut findings)).unwrap_or_default()
+    });
     let allowed = frames::without(&layout.segments(), &give_back::withheld(&world));
     let fates = clock.step("where boot memory is now", |_| {
         let edges: Vec<Edge> = layout.crossings.iter().flat_map(|c| c.edges.clone()).collect();
@@ -155,6 +161,7 @@ pub(crate) fn drive<'m>(
         },
         plan,
         returned,
+        mapped,
         fates,
         misuses,
         tally,

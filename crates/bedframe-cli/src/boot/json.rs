@@ -18,6 +18,7 @@ struct Object<'a> {
     handover_cold_ns: u64,
     free_frames: u64,
     withheld: Withheld,
+    vmap: Vmap,
     workload: Workload,
     validate: &'a str,
 }
@@ -35,6 +36,13 @@ struct Withheld {
     reserved: u64,
     metadata: u64,
     bad: u64,
+}
+
+#[derive(Serialize)]
+struct Vmap {
+    early_pages: u64,
+    late_pages: u64,
+    faults: u64,
 }
 
 #[derive(Serialize)]
@@ -70,6 +78,11 @@ pub(crate) fn write(outcome: &Outcome<'_>) -> String {
             reserved: states.reserved,
             metadata: states.metadata,
             bad: states.bad,
+        },
+        vmap: Vmap {
+            early_pages: outcome.mapped.early,
+            late_pages: outcome.mapped.late,
+            faults: outcome.mapped.faults,
         },
         workload: Workload {
             ops: outcome.tally.ops,

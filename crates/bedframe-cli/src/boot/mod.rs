@@ -2,9 +2,9 @@
 //!
 //! [`drive`] is the boot, step by step: [`layout`] says what the map is like and [`plan`] what boot
 //! will allocate; [`world`] makes the machine and boots it; [`garbage`] fills the memory that
-//! metadata lies in; [`give_back`] frees all that boot held; [`workload`] uses the heap, with
-//! [`live`] as its books; [`census`], [`fate`] and [`misuse`] judge. The [`outcome`] is told as a [`story`]
-//! or as [`json`].
+//! metadata lies in; [`give_back`] frees all that boot held; [`vmap`] maps scattered frames before
+//! hand-over and after; [`workload`] uses the heap, with [`live`] as its books; [`census`], [`fate`]
+//! and [`misuse`] judge. The [`outcome`] is told as a [`story`] or as [`json`].
 
 mod census;
 mod drive;
@@ -20,6 +20,7 @@ mod outcome;
 mod plan;
 mod quick;
 mod story;
+mod vmap;
 mod workload;
 mod world;
 

@@ -10,6 +10,7 @@ use super::fate::Fate;
 use super::findings::Findings;
 use super::give_back::Returned;
 use super::plan::Plan;
+use super::vmap::Mapped;
 use super::workload::Tally;
 use super::world::Taken;
 
@@ -24,6 +25,7 @@ pub(crate) struct Outcome<'m> {
     pub(crate) remarks: Vec<String>,
     pub(crate) handover: Handover,
     pub(crate) returned: Returned,
+    pub(crate) mapped: Mapped,
     pub(crate) fates: Vec<Fate>,
     /// Calls that were refused as they must be.
     pub(crate) misuses: u64,

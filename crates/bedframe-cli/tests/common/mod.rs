@@ -114,6 +114,11 @@ pub fn check(run: &Run) -> Value {
     assert!(boot > 0 || all < 64, "{object:#}");
     assert!(number(&object, &["withheld", "metadata"]) > 0, "{object:#}");
     assert!(number(&object, &["handover_ns"]) > 0 && number(&object, &["handover_cold_ns"]) > 0);
+    let [early, late, faults] =
+        ["early_pages", "late_pages", "faults"].map(|field| number(&object, &["vmap", field]));
+    // Every page once it was unmapped, and a guard on both sides of each mapping.
+    let mapped = (early, late, faults) == (64, 64, 64 + 64 + 4);
+    assert!(mapped || (early == 0 && all < 65_536), "{object:#}");
     assert_eq!(number(&object, &["workload", "failures"]), 0, "{object:#}");
     assert_eq!(object["validate"], "ok");
     object

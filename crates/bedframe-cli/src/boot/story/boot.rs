@@ -114,6 +114,26 @@ pub(super) fn seed(page: &mut Page, outcome: &Outcome<'_>) {
     ));
 }
 
+/// Mapped before there was a heap, unmapped after.
+pub(super) fn mapped(page: &mut Page, outcome: &Outcome<'_>) {
+    let mapped = &outcome.mapped;
+    page.heading("vmap", "scattered frames in a row, with guard pages");
+    if mapped.early == 0 {
+        page.row("this machine has no memory to spare for mappings");
+        return;
+    }
+    page.words(&format!(
+        "mapped by boot and unmapped after hand-over: {} of {}, whose frames are in the heap now",
+        some(mapped.early, "page"),
+        some(mapped.runs, "run"),
+    ));
+    page.words(&format!(
+        "mapped and unmapped by the running heap: {}; {} faulted as they must",
+        some(mapped.late, "page"),
+        some(mapped.faults, "guard and unmapped page"),
+    ));
+}
+
 /// Some of each kind, in ascending order.
 fn choose(fates: &[Fate]) -> Vec<&Fate> {
     let (mut zones, mut nodes, mut pools) = (0, 0, 0);
