@@ -190,7 +190,7 @@ impl<P: Platform> Memory<P> {
     ///
     /// # Cost
     ///
-    /// One entry (4 bytes) and two bits for each 2 MiB of RAM; planes only for 2 MiB that are free
+    /// One entry (4 bytes) for each 2 MiB of RAM, two bits for each 128 MiB; planes only for 2 MiB that are free
     /// in part. No frame is touched. Interrupts are masked meanwhile: this is the longest stretch
     /// that cannot be preempted, about a millisecond for 4 TiB whose metadata memory is in the
     /// cache's reach, several times that where each page of it is touched for the first time.
