@@ -1,7 +1,6 @@
 //! An arena: the chunks of one node, their entries, planes and summaries.
 //!
-//! Every word of the index is reached through [`Arena`]: on a machine it lies over metadata memory,
-//! under loom over a list.
+//! Every word of the index is reached through [`Arena`].
 
 use super::chunk::{Above, Chunk, FreePlane, Marks, PutFailed, PutRefusal};
 use super::entry::{ChunkState, Entry};
