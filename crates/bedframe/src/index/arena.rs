@@ -200,8 +200,7 @@ impl<'a> Arena<'a> {
         loop {
             match chunk.settled(cpu.platform).state() {
                 ChunkState::WholeFree => {
-                    let _window = cpu.window();
-                    if chunk.take_from_whole(cpu.platform, span) {
+                    if self.break_whole(cpu, number, span, false) {
                         return true;
                     }
                     // Somebody was faster; what is it now?
@@ -219,6 +218,20 @@ impl<'a> Arena<'a> {
                 _ => return false,
             }
         }
+    }
+
+    /// Takes exactly `span` of a chunk that is whole and free, and adopts it in the same step if the
+    /// CPU is going to allocate there: until then others would take it for nobody's.
+    pub(crate) fn break_whole<P: Platform>(
+        &self,
+        cpu: &Cpu<'_, P>,
+        number: u32,
+        span: Span,
+        adopted: bool,
+    ) -> bool {
+        let Some(chunk) = self.chunk(number) else { return false };
+        let _window = cpu.window();
+        chunk.take_from_whole(cpu.platform, span, adopted)
     }
 
     /// Takes exactly `span` of a Broken chunk, or nothing.
