@@ -41,7 +41,8 @@ pub const STEPS: &[Step] = &[
         what: "threads on one memory, every frame's contents checked",
         run: crate::stress::step,
     },
-    Step { name: "loom", what: "all interleavings of the concurrent parts", run: loom },
+    Step { name: "loom", what: "all interleavings of pairs of calls", run: loom },
+    Step { name: "shuttle", what: "long random interleavings of many calls", run: shuttle },
     Step {
         name: "mutants",
         what: "seeded mistakes are caught by the tests named",
@@ -207,9 +208,19 @@ fn need_debian_tools() -> Result<()> {
 }
 
 fn loom() -> Result<Outcome> {
-    // Its own folder: the flag would have everything else built anew.
-    let words = "cargo test --release -p bedframe --lib interleavings --target-dir target/loom";
-    all([Line::new(words).env("RUSTFLAGS", "--cfg loom")])
+    interleavings("loom")
+}
+
+fn shuttle() -> Result<Outcome> {
+    interleavings("shuttle")
+}
+
+fn interleavings(checker: &str) -> Result<Outcome> {
+    // Its own folder: the flag would have everything else built anew. A backtrace is larger than the
+    // stack of a checker's thread: the test would hang instead of failing.
+    let words = "cargo test --release -p bedframe --lib interleavings";
+    let line = Line::new(&format!("{words} --target-dir target/{checker}"));
+    all([line.env("RUSTFLAGS", &format!("--cfg {checker}")).env("RUST_BACKTRACE", "0")])
 }
 
 fn package() -> Result<Outcome> {

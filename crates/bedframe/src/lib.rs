@@ -164,19 +164,17 @@
 //! is `const`. No call of this crate panics on any input: `checks/no-panic` in the repository is a
 //! program that makes every public call and does not link if a panic can be reached. What the hook
 //! [`Platform::misuse`] does is the embedder's. Frames are numbered in 64 bits on 32-bit targets too.
-#![cfg_attr(not(any(test, loom)), no_std)]
+#![cfg_attr(not(any(test, loom, shuttle)), no_std)]
 #![deny(unsafe_code)]
-// Under loom the index alone is built, and what uses it is left out.
-#![cfg_attr(loom, allow(dead_code, unused_imports))]
 
 mod addr;
 mod error;
-#[cfg(not(loom))]
 mod heap;
 mod index;
+#[cfg(all(test, any(loom, shuttle)))]
+mod interleavings;
 mod ledger;
 mod lock;
-#[cfg(not(loom))]
 mod memory;
 mod node;
 mod order;
@@ -185,13 +183,11 @@ mod pools;
 mod request;
 mod state;
 mod sync;
-#[cfg(not(loom))]
 mod vmap;
 mod zone;
 
 pub use addr::{FRAME_SHIFT, FRAME_SIZE, FrameRange, Mfn};
 pub use error::{AllocError, FreeError, FreeRefusal, MapError};
-#[cfg(not(loom))]
 pub use memory::{
     Contradiction, FreeMemory, Memory, OwnedFrames, RangeKind, ReferenceError, StateCounts,
 };
@@ -201,7 +197,6 @@ pub use platform::{CpuId, InterruptMask, Platform};
 pub use pools::XenHeap;
 pub use request::{Direction, Nodes, Pool, Request};
 pub use state::PageState;
-#[cfg(not(loom))]
 pub use vmap::{
     Access, EntryFormat, Flush, MAX_LEVELS, PageTableError, PageTables, Radix, VirtualPage,
     VirtualRange, Vmap, VmapContradiction, VmapCounts, VmapError,

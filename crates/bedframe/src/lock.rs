@@ -2,9 +2,9 @@
 
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::platform::{InterruptMask, Platform};
+use crate::sync::{AtomicBool, Ordering, plain_write};
 
 /// A spinlock whose holder has interrupts masked, so that an interrupt which frees a boot frame
 /// never waits for the very CPU that it interrupted.
@@ -30,8 +30,11 @@ impl<T> Lock<T> {
     pub(crate) fn lock<'a, P: Platform>(&'a self, platform: &'a P) -> Guard<'a, T, P> {
         loop {
             let mask = platform.mask_interrupts();
-            // Acquire pairs with the Release in `Guard::drop`.
-            if !self.taken.swap(true, Ordering::Acquire) {
+            // Acquire pairs with the Release in `Guard::drop`. Not a swap: who comes in vain changes
+            // nothing.
+            let taken = &self.taken;
+            if taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                plain_write(self.value.get());
                 return Guard { lock: self, platform, mask };
             }
             platform.restore_interrupts(mask);

@@ -8,7 +8,7 @@ use core::ops::Range;
 
 use super::Heap;
 use crate::addr::FrameRange;
-use crate::index::{Arena, Bank, ChunkState, Place, PlaceKind, Span, Wanted};
+use crate::index::{Arena, Bank, Place, PlaceKind, Span, Wanted};
 use crate::platform::Platform;
 use crate::request::Request;
 
@@ -117,16 +117,10 @@ impl<P: Platform> Heap<'_, P> {
             while let Some(found) = arena.find(&self.cpu, Wanted::Whole, from, end) {
                 from = found + 1;
                 let number = found as u32;
-                if arena.take_span(&self.cpu, number, Span::new(0, 1 << order)) {
+                if arena.break_whole(&self.cpu, number, Span::new(0, 1 << order), true) {
                     return Some((number, 0));
                 }
-                // Broken by another CPU a moment ago?
-                let chunk = arena.chunk(number)?;
-                if chunk.settled(self.cpu.platform).is(ChunkState::Broken)
-                    && let Some(bit) = arena.take_block(&self.cpu, number, order, 0)
-                {
-                    return Some((number, bit));
-                }
+                // Broken by another CPU a moment ago: the next, before two share one.
             }
         }
         None

@@ -1,7 +1,6 @@
 //! An arena: the chunks of one node, their entries, planes and summaries.
 //!
-//! Every word of the index is reached through [`Arena`]: on a machine it lies over metadata memory,
-//! under loom over a list.
+//! Every word of the index is reached through [`Arena`].
 
 use super::chunk::{Above, Chunk, FreePlane, Marks, PutFailed, PutRefusal, settled};
 use super::entry::{ChunkState, Entry};
@@ -216,8 +215,7 @@ impl<'a> Arena<'a> {
         loop {
             match chunk.settled(cpu.platform).state() {
                 ChunkState::WholeFree => {
-                    let _window = cpu.window();
-                    if chunk.take_from_whole(cpu.platform, span) {
+                    if self.break_whole(cpu, number, span, false) {
                         return true;
                     }
                     // Somebody was faster; what is it now?
@@ -235,6 +233,20 @@ impl<'a> Arena<'a> {
                 _ => return false,
             }
         }
+    }
+
+    /// Takes exactly `span` of a chunk that is whole and free, and adopts it in the same step if the
+    /// CPU is going to allocate there: until then others would take it for nobody's.
+    pub(crate) fn break_whole<P: Platform>(
+        &self,
+        cpu: &Cpu<'_, P>,
+        number: u32,
+        span: Span,
+        adopted: bool,
+    ) -> bool {
+        let Some(chunk) = self.chunk(number) else { return false };
+        let _window = cpu.window();
+        chunk.take_from_whole(cpu.platform, span, adopted)
     }
 
     /// Takes exactly `span` of a Broken chunk, or nothing.

@@ -46,7 +46,6 @@ pub(crate) struct Marks {
     pub(crate) dirty: [AtomicU64; WORDS],
 }
 
-#[cfg(not(loom))]
 const _: () = assert!(size_of::<FreePlane>() == 64 && size_of::<Marks>() == 128);
 
 /// A chunk, wherever its words are kept.

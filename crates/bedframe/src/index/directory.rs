@@ -16,8 +16,8 @@ use crate::addr::{FrameRange, Mfn};
 use crate::node::NodeId;
 use crate::platform::{CpuId, Platform};
 use crate::request::Pool;
+use crate::sync::{AtomicU32, AtomicU64};
 use crate::zone::Zone;
-use core::sync::atomic::{AtomicU32, AtomicU64};
 
 /// A maximal run of RAM with the same node, zone and pools. No block reaches beyond it.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,8 @@
-//! Every interleaving of pairs of steps, by loom, over the code that ships. Run with
+//! Every interleaving of pairs of steps on a chunk, by loom, over the code that ships. Run with
 //! `RUSTFLAGS="--cfg loom" cargo test --release -p bedframe --lib interleavings`.
 
-use loom::sync::Arc;
+use std::sync::Arc;
+
 use loom::thread;
 
 use super::arena::{Arena, Wanted};
@@ -13,6 +14,7 @@ use super::span::{FULL, Span, WORDS};
 use super::summary::Summary;
 use crate::addr::Mfn;
 use crate::platform::Platform;
+use crate::sync::checked::{begin, end};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence_after_rmw};
 
 /// A machine that has nothing but CPUs which wait for one another.
@@ -190,18 +192,21 @@ fn explore<A: Send + 'static, B: Send + 'static>(
     world: impl Fn() -> Arc<World> + Send + Sync + 'static,
     a: fn(&World) -> A,
     b: fn(&World) -> B,
-    end: fn(&World, A, B),
+    done: fn(&World, A, B),
 ) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(4);
     builder.check(move || {
+        end();
         let world = world();
+        begin(64);
         let other = world.clone();
         let thread = thread::spawn(move || b(&other));
         let a = a(&world);
         let b = thread.join().unwrap();
+        end();
         world.check();
-        end(&world, a, b);
+        done(&world, a, b);
     });
 }
 
@@ -439,15 +444,18 @@ fn a_merge_that_fails_is_made_up_for() {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
     builder.check(|| {
+        end();
         let entry =
             Entry::UNTOUCHED.with_state(ChunkState::Broken).with_hints(0xff).with_adopted(true);
         let world = World::new(entry, [FULL; WORDS], FULL, 1, 0);
+        begin(64);
         let other = world.clone();
         let thread = thread::spawn(move || other.arena().leave(&other.cpu(0), 0));
         if world.arena().take_span(&world.cpu(1), 0, Span::new(511, 1)) {
             assert_eq!(world.put(1, 511), Ok(()));
         }
         thread.join().unwrap();
+        end();
         world.check();
     });
 }
@@ -473,9 +481,11 @@ fn a_sibling_is_found_or_a_window_seen() {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(4);
     builder.check(|| {
+        end();
         let world = World::broken([0; WORDS]);
         let words: Arc<[AtomicU64; 3]> =
             Arc::new([AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(2)]);
+        begin(64);
         let (other, w2) = (words.clone(), world.clone());
         // Comes by, finds the second word empty, and clears the bit above it.
         let thread = thread::spawn(move || {
@@ -492,6 +502,7 @@ fn a_sibling_is_found_or_a_window_seen() {
             "71 was put and is hidden"
         );
         thread.join().unwrap();
+        end();
         assert_eq!(summary.hidden(), None);
     });
 }

@@ -5,7 +5,6 @@
 #![allow(unsafe_code)]
 
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicU32, AtomicU64};
 
 use super::chunk::{FreePlane, Marks};
 use super::directory::{ArenaDesc, Bank, Header, Node, Segment};
@@ -13,6 +12,7 @@ use super::records::Records;
 use super::slot::Slot;
 use crate::addr::Mfn;
 use crate::platform::Platform;
+use crate::sync::{AtomicU32, AtomicU64, plain_read, plain_write};
 
 /// Types for which any bytes are a valid value.
 ///
@@ -146,6 +146,7 @@ impl<'a> Spot<'a> {
     #[inline]
     pub(crate) unsafe fn table<T: Plain>(self, table: Local) -> &'a [T] {
         let first = self.pointer.wrapping_add(table.offset as usize).cast();
+        plain_read::<T>(first);
         // SAFETY: As in `shared`. An empty table too begins in that range.
         unsafe { core::slice::from_raw_parts(first, table.len as usize) }
     }
@@ -161,6 +162,8 @@ pub(crate) unsafe fn unique<'a, T: Plain, P: Platform>(platform: &P, table: Tabl
     if table.len == 0 {
         return &mut [];
     }
+    let first = pointer(platform, table.address);
+    plain_write::<T>(first);
     // SAFETY: As in `shared`; the caller vouches that this is the only reference.
-    unsafe { core::slice::from_raw_parts_mut(pointer(platform, table.address), table.len as usize) }
+    unsafe { core::slice::from_raw_parts_mut(first, table.len as usize) }
 }

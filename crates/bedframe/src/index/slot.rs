@@ -29,7 +29,6 @@ pub(crate) struct Slot {
 /// As many as calls come in a burst of frees before the allocations that follow it.
 const OLDER_HOLES: usize = 64;
 
-#[cfg(not(loom))]
 const _: () = assert!(core::mem::offset_of!(Slot, older) == 128);
 
 /// For which requests a place is. Each heap has one for single frames, one for orders 1 to 3 and one
@@ -118,7 +117,7 @@ impl Slot {
         self.closed.store(0, Ordering::Relaxed);
     }
 
-    #[cfg(loom)]
+    #[cfg(all(test, loom))]
     pub(crate) fn new() -> Self {
         Slot {
             places: core::array::from_fn(|_| AtomicU64::new(Place::NONE)),

@@ -12,8 +12,6 @@ pub use references::ReferenceError;
 pub use statistics::{FreeMemory, RangeKind, StateCounts};
 pub use validate::Contradiction;
 
-use core::sync::atomic::{AtomicU64, Ordering};
-
 use crate::addr::{FrameRange, Mfn};
 use crate::error::{AllocError, FreeError, FreeRefusal, MapError};
 use crate::heap::{AskLedger, Heap, Putting, free_error};
@@ -27,6 +25,7 @@ use crate::platform::Platform;
 use crate::pools::XenHeap;
 use crate::request::{Nodes, Pool, Request};
 use crate::state::PageState;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Physical memory, from the first usable byte on.
 ///

@@ -96,11 +96,16 @@ impl Chunk<'_> {
         Ok(())
     }
 
-    /// Breaks a chunk that is whole and free, taking `span` of it in the same step. False if it is
-    /// not.
+    /// Breaks a chunk that is whole and free, taking `span` of it in the same step, and marking it as
+    /// `adopted`. False if it is not.
     ///
     /// Cost: Busy while three cache lines are written.
-    pub(crate) fn take_from_whole<P: Platform>(&self, platform: &P, span: Span) -> bool {
+    pub(crate) fn take_from_whole<P: Platform>(
+        &self,
+        platform: &P,
+        span: Span,
+        adopted: bool,
+    ) -> bool {
         if !self.load().is(ChunkState::WholeFree) {
             return false;
         }
@@ -111,10 +116,8 @@ impl Chunk<'_> {
             return false;
         }
         let hints = self.write_planes(|word| (!span.mask(word), FULL));
-        held.finish(
-            &self.above,
-            was.with_state(ChunkState::Broken).with_hints(hints).with_cap(None).with_complete(true),
-        );
+        let now = was.with_state(ChunkState::Broken).with_hints(hints).with_cap(None);
+        held.finish(&self.above, now.with_complete(true).with_adopted(adopted));
         true
     }
 }
