@@ -1,12 +1,14 @@
 //! What `cargo xtask test` does, in order.
 
+use std::fs;
 use std::path::Path;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::calls::{print_panics, uncalled};
-use crate::line::Line;
+use crate::line::{Line, root};
 
 /// How a step ended, if it did not fail.
 pub enum Outcome {
@@ -226,8 +228,18 @@ fn interleavings(checker: &str) -> Result<Outcome> {
 fn package() -> Result<Outcome> {
     // In CI nothing may be left out of the commit; at work it may.
     let dirty = if std::env::var_os("CI").is_some() { "" } else { "--allow-dirty" };
-    all([Line::new(&format!("cargo package --workspace --exclude xtask {dirty}"))])
+    // A folder of its own each time: cargo unpacks a package for those that depend on it under a name
+    // made of its target folder and the version, and does not look whether it has changed since.
+    let _ = fs::remove_dir_all(root().join(PACKAGES));
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_nanos();
+    let words = format!("cargo package --workspace --exclude xtask {dirty}");
+    let result = all([Line::new(&words).words(["--target-dir", &format!("{PACKAGES}/{now}")])]);
+    let _ = fs::remove_dir_all(root().join(PACKAGES));
+    result
 }
+
+/// Where packages are built.
+const PACKAGES: &str = "target/packages";
 
 #[cfg(test)]
 mod tests {
