@@ -4,7 +4,9 @@
 
 use super::Heap;
 use crate::addr::{FrameRange, Mfn};
-use crate::index::{Bank, CHUNK_FRAMES, Chunk, Directory, Entry, Place, PlaceKind, Segment, Words};
+use crate::index::{
+    Bank, CHUNK_FRAMES, Chunk, Directory, Entry, Place, PlaceKind, Segment, Slot, Words,
+};
 use crate::platform::Platform;
 use crate::request::{Pool, Request};
 use crate::sync::{AtomicU64, Ordering, fence_after_rmw, fence_full};
@@ -12,6 +14,23 @@ use crate::sync::{AtomicU64, Ordering, fence_after_rmw, fence_full};
 /// Free frames of a word that is called a hole. A word that has got more since is left to those who
 /// look for the lowest.
 const HOLE: u32 = 4;
+
+/// Where this CPU takes single frames for requests that name nothing but a heap: its slot, its place and
+/// the place's bank. `None` for any other request, and before the first.
+#[inline]
+fn home<'a, P: Platform>(
+    platform: &P,
+    directory: Directory<'a, P>,
+    request: &Request<'_>,
+) -> Option<(&'a Slot, Place, &'a Bank)> {
+    if request.length() != 1 || request.alignment() != 1 || !request.is_plain() {
+        return None;
+    }
+    let slot = directory.slot(platform.cpu())?;
+    // It serves the heap, since it was found for such a request.
+    let place = slot.place(PlaceKind::single(request.heap()))?;
+    Some((slot, place, directory.banks().get(place.bank as usize)?))
+}
 
 /// Takes one frame for a request that names nothing but a heap, out of the latest hole or the word in
 /// which this CPU allocates.
@@ -24,14 +43,8 @@ pub(crate) fn take_quickly<P: Platform>(
     directory: Directory<'_, P>,
     request: &Request<'_>,
 ) -> Option<FrameRange> {
-    if request.length() != 1 || request.alignment() != 1 || !request.is_plain() {
-        return None;
-    }
-    let slot = directory.slot(platform.cpu())?;
-    let home = slot.place(PlaceKind::single(request.heap()))?;
+    let (slot, home, bank) = home(platform, directory, request)?;
     let place = slot.hole().unwrap_or(home);
-    // It serves the heap, since it was found for such a request.
-    let bank = directory.banks().get(home.bank as usize)?;
     if place.bank != home.bank || bank.segments != 1 {
         return None;
     }
@@ -50,12 +63,7 @@ pub(crate) fn take_from_holes<P: Platform>(
     directory: Directory<'_, P>,
     request: &Request<'_>,
 ) -> Option<FrameRange> {
-    if request.length() != 1 || request.alignment() != 1 || !request.is_plain() {
-        return None;
-    }
-    let slot = directory.slot(platform.cpu())?;
-    let home = slot.place(PlaceKind::single(request.heap()))?;
-    let bank = directory.banks().get(home.bank as usize)?;
+    let (slot, home, bank) = home(platform, directory, request)?;
     loop {
         let hole = slot.hole()?;
         if hole.bank == home.bank

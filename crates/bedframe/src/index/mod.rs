@@ -21,5 +21,5 @@ pub(crate) use directory::{Bank, Directory, Segment};
 pub(crate) use entry::{ChunkState, Entry};
 pub(crate) use records::{CountRefusal, Records};
 pub(crate) use segments::segments;
-pub(crate) use slot::{Cpu, Place, PlaceKind, windows_closed, windows_opened};
+pub(crate) use slot::{Cpu, Place, PlaceKind, Slot, windows_closed, windows_opened};
 pub(crate) use span::{CHUNK_FRAMES, Span, WORDS};

@@ -14,7 +14,7 @@ pub(crate) struct Slot {
     /// The latest *hole*, as a place: a word that was full of frames in use, or nearly so, until this
     /// CPU freed one of them. It is what packing fills first, and still in the cache.
     hole: AtomicU64,
-    /// The chunk that the CPU took whole last, as a place.
+    /// The chunk that the CPU took or put back whole last, as a place.
     whole: AtomicU64,
     /// Windows opened and closed by this CPU.
     opened: AtomicU64,
@@ -166,13 +166,13 @@ impl Slot {
         Place::unpack(old).filter(|old| (old.bank, old.chunk) != (place.bank, place.chunk))
     }
 
-    /// The chunk that was taken whole last.
+    /// The chunk that was taken or put back whole last.
     #[inline]
     pub(crate) fn whole(&self) -> Option<Place> {
         Place::unpack(self.whole.load(Ordering::Relaxed))
     }
 
-    /// Notes the chunk that was taken whole last.
+    /// Notes the chunk that was taken or put back whole last.
     pub(crate) fn set_whole(&self, place: Place) {
         self.whole.store(place.pack().unwrap_or(Place::NONE), Ordering::Relaxed);
     }
