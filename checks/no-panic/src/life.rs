@@ -4,8 +4,8 @@
 use core::fmt::Write;
 
 use bedframe::{
-    Direction, FrameRange, FreeRefusal, MapError, Memory, Mfn, NodeId, Nodes, Order, PageState,
-    Pool, RangeKind, ReferenceError, Request, XenHeap, Zone,
+    Direction, FrameRange, FreeRefusal, MapError, Memory, Mfn, NodeId, Nodes, OfflineError, Order,
+    PageState, Pool, RangeKind, ReferenceError, Request, Withdrawal, XenHeap, Zone,
 };
 
 use crate::machine::{HIGH, LOW, Machine, spoil};
@@ -108,6 +108,7 @@ fn life(memory: &Memory<Machine>, variant: XenHeap) -> Result<(), Wrong> {
     look(memory)?;
     owned(memory)?;
     referred(memory)?;
+    withdrawn(memory)?;
     mapped.close(memory)?;
     churn(memory)?;
     look(memory)?;
@@ -180,6 +181,33 @@ fn referred(memory: &Memory<Machine>) -> Result<(), Wrong> {
     }
     check!(memory.unreference(frame).is_err() && memory.reference(opaque(Mfn::MAX)).is_err());
     get!(memory.free(range));
+    Ok(())
+}
+
+/// Frames that are withdrawn and let back.
+fn withdrawn(memory: &Memory<Machine>) -> Result<(), Wrong> {
+    let range = get!(memory.alloc(&Request::frames(opaque(3))));
+    let frame = range.start();
+    match memory.offline(frame) {
+        Ok(told) => {
+            check!(told == Withdrawal::Pending && memory.state(frame) == PageState::Offlining);
+            get!(memory.free(range));
+            check!(memory.state(frame) == PageState::Offlined);
+            get!(memory.online(opaque(frame)));
+            check!(memory.state(frame) == PageState::Free);
+        }
+        Err(error) => {
+            get!(write!(Sink(0), "{error}"));
+            check!(error == OfflineError::NoRecords && !error.waiting_can_help());
+            get!(memory.free(range));
+        }
+    }
+    for wild in [Mfn::MAX, Mfn::new(1 << 40)] {
+        if let Err(error) = memory.mark_broken(opaque(wild)) {
+            get!(write!(Sink(0), "{error}"));
+        }
+        check!(memory.online(opaque(wild)).is_err());
+    }
     Ok(())
 }
 

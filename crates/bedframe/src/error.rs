@@ -102,10 +102,12 @@ pub enum FreeRefusal {
     Releasable,
     /// The frame holds Bedframe's own data.
     Metadata,
-    /// The frame is withheld as bad.
+    /// The frame is withheld as bad, or broken.
     Bad,
     /// The frame is referenced.
     Referenced,
+    /// The frame is withdrawn, and may come back: see [`Memory::online`](crate::Memory::online).
+    Offlined,
     /// The frame is not releasable: it is in use, or boot-allocated (only `release` answers this).
     NotReleasable,
     /// The address is not that of a mapped frame, or not the first byte of one (only the Xen heap,
@@ -134,6 +136,7 @@ impl FreeError {
             FreeRefusal::Metadata => Some(PageState::Metadata),
             FreeRefusal::Bad => Some(PageState::Broken),
             FreeRefusal::Referenced => Some(PageState::InUse),
+            FreeRefusal::Offlined => Some(PageState::Offlined),
             FreeRefusal::NotReleasable
             | FreeRefusal::NotMapped
             | FreeRefusal::OutOfRange
@@ -152,6 +155,7 @@ impl fmt::Display for FreeRefusal {
             FreeRefusal::Metadata => "holds the allocator's own data",
             FreeRefusal::Bad => "is withheld as bad",
             FreeRefusal::Referenced => "is referenced",
+            FreeRefusal::Offlined => "is offlined",
             FreeRefusal::NotReleasable => "was not reserved for a late release",
             FreeRefusal::NotMapped => "has no such mapped address",
             FreeRefusal::OutOfRange => "begins a range past the end of the address space",

@@ -189,7 +189,8 @@ mod zone;
 pub use addr::{FRAME_SHIFT, FRAME_SIZE, FrameRange, Mfn};
 pub use error::{AllocError, FreeError, FreeRefusal, MapError};
 pub use memory::{
-    Contradiction, FreeMemory, Memory, OwnedFrames, RangeKind, ReferenceError, StateCounts,
+    Contradiction, FreeMemory, Memory, OfflineError, OwnedFrames, RangeKind, ReferenceError,
+    StateCounts, Withdrawal,
 };
 pub use node::NodeId;
 pub use order::Order;

@@ -10,11 +10,17 @@ use crate::request::{Nodes, Pool, Request};
 impl<P: Platform> Heap<'_, P> {
     /// Meets `request`, whose length and alignment have been checked.
     pub(crate) fn alloc(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
-        match request.block_order() {
-            Some(order) if order < 9 => self.take_here(request, order),
-            _ => None,
+        loop {
+            let found = match request.block_order() {
+                Some(order) if order < 9 => self.take_here(request, order),
+                _ => None,
+            }
+            .map_or_else(|| self.alloc_by_search(request), Ok)?;
+            // Again only where a free raced with a record's setter and lost.
+            if self.vet(found) {
+                return Ok(found);
+            }
         }
-        .map_or_else(|| self.alloc_by_search(request), Ok)
     }
 
     /// Takes a block of `2^order` frames, order 0 to 8, out of the chunk in which this CPU allocates, if

@@ -3,7 +3,7 @@
 use super::{Heap, Piece};
 use crate::addr::{FrameRange, Mfn};
 use crate::error::{FreeError, FreeRefusal};
-use crate::index::{Arena, CHUNK_FRAMES, Chunk, ChunkState, Entry, Look, PutRefusal, WORDS};
+use crate::index::{Arena, CHUNK_FRAMES, Chunk, ChunkState, Entry, Kept, Look, PutRefusal, WORDS};
 use crate::ledger::Attr;
 use crate::platform::Platform;
 use crate::sync::Ordering;
@@ -35,9 +35,9 @@ impl<'a, P: Platform> Heap<'a, P> {
                 return Err(error(at, FreeRefusal::Hole, 0));
             };
             let free = lowest(|word| look.free_word(word) & piece.span.mask(word));
-            let referenced = self.first_referenced(&piece);
+            let kept = self.first_kept(&piece);
             let stop = piece.span.end().min(free.unwrap_or(u32::MAX));
-            let stop = stop.min(referenced.unwrap_or(u32::MAX));
+            let stop = stop.min(kept.map_or(u32::MAX, |(bit, _)| bit));
             let mut from = piece.span.first;
             // Frames that were never in the heap: what are they?
             while let Some((first, behind)) = next_new(&look, from, stop) {
@@ -52,9 +52,9 @@ impl<'a, P: Platform> Heap<'a, P> {
                 }
                 from = behind;
             }
-            // No frame that is free has references.
-            if let Some(bit) = referenced.filter(|bit| *bit == stop) {
-                return Err(error(piece.frame(bit), FreeRefusal::Referenced, 0));
+            // No frame that is free is kept.
+            if let Some((bit, kept)) = kept.filter(|(bit, _)| *bit == stop) {
+                return Err(kept_error(piece.frame(bit), kept, 0));
             }
             if let Some(bit) = free {
                 return Err(error(piece.frame(bit), FreeRefusal::AlreadyFree, 0));
@@ -130,17 +130,17 @@ impl<'a, P: Platform> Heap<'a, P> {
         let (segment, words) = self.directory.words(at, behind)?;
         if !put {
             let entry = Entry(words.entry.load(Ordering::Acquire));
-            return (entry.is(ChunkState::WholeUsed) && !entry.is_referenced()).then_some(behind);
+            return (entry.is(ChunkState::WholeUsed) && !entry.is_exceptional()).then_some(behind);
         }
         let arena = self.bank(segment)?.arena;
         let above = || self.directory.above(arena, segment.chunk_of(at).0);
         Chunk::put_whole(words.entry, above).then_some(behind)
     }
 
-    /// The first frame of a piece that has references.
-    fn first_referenced(&self, piece: &Piece<'_>) -> Option<u32> {
+    /// The first frame of a piece whose record keeps it from being freed.
+    fn first_kept(&self, piece: &Piece<'_>) -> Option<(u32, Kept)> {
         let chunk = self.chunk_of(piece)?;
-        chunk.first_referenced(chunk.settled(self.cpu.platform), piece.span)
+        chunk.first_kept(chunk.settled(self.cpu.platform), piece.span)
     }
 
     /// Makes frames that were just allocated Uninitialised again, for Bedframe's own use: the ledger
@@ -188,13 +188,24 @@ impl<'a, P: Platform> Heap<'a, P> {
 #[cold]
 fn refused(piece: &Piece<'_>, refusal: PutRefusal, committed: u64) -> FreeError {
     let (bit, why) = match refusal {
-        PutRefusal::Referenced(bit) => (bit, FreeRefusal::Referenced),
+        PutRefusal::Kept(bit, kept) => return kept_error(piece.frame(bit), kept, committed),
         // Known: freed by another call between our look and our step, whatever became of it since.
         PutRefusal::Free(bit) | PutRefusal::New(bit) | PutRefusal::Known(bit) => {
             (bit, FreeRefusal::AlreadyFree)
         }
     };
     error(piece.frame(bit), why, committed)
+}
+
+/// The error for a frame that its record keeps.
+#[cold]
+pub(super) fn kept_error(frame: u64, kept: Kept, committed: u64) -> FreeError {
+    let why = match kept {
+        Kept::Referenced => FreeRefusal::Referenced,
+        Kept::Offlined => FreeRefusal::Offlined,
+        Kept::Broken => FreeRefusal::Bad,
+    };
+    error(frame, why, committed)
 }
 
 /// What a caller of [`Heap::commit`] puts.

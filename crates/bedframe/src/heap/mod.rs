@@ -8,14 +8,15 @@ mod free;
 mod quick;
 mod run;
 mod small;
+mod vet;
 mod walk;
 mod whole;
 
 pub(crate) use free::{AskLedger, Putting, error as free_error};
 pub(crate) use quick::{
-    put_quickly, put_whole_quickly, take_from_holes, take_quickly, take_whole_quickly,
+    Freed, Taken, put_quickly, put_whole_quickly, take_from_holes, take_quickly, take_whole_quickly,
 };
-pub(crate) use walk::Stretch;
+pub(crate) use walk::{Counted, Stretch};
 
 use crate::addr::{FrameRange, Mfn};
 use crate::index::{Bank, Cpu, Directory, Segment, Span};

@@ -15,6 +15,27 @@ use crate::sync::{AtomicU64, Ordering, fence_after_rmw, fence_full};
 /// look for the lowest.
 const HOLE: u32 = 4;
 
+/// What a quick allocation has done.
+pub(crate) enum Taken {
+    /// Nothing: something is out of the ordinary.
+    No,
+    /// It took these frames.
+    Yes(FrameRange),
+    /// The same, and whether they are the caller's is not certain: [`Heap::vet`] knows.
+    Doubtful(FrameRange),
+}
+
+/// What a quick free has done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Freed {
+    /// Nothing: something is out of the ordinary.
+    No,
+    /// It freed the range.
+    Yes,
+    /// The same, and whether it may be free is not certain: [`Heap::review`] knows.
+    Doubtful,
+}
+
 /// Where this CPU takes single frames for requests that name nothing but a heap: its slot, its place and
 /// the place's bank. `None` for any other request, and before the first.
 #[inline]
@@ -35,26 +56,38 @@ fn home<'a, P: Platform>(
 /// Takes one frame for a request that names nothing but a heap, out of the latest hole or the word in
 /// which this CPU allocates.
 ///
-/// Cost: one compare-exchange; reads of the CPU's slot, a bank, and the header that says where they
-/// lie. Calls nothing, so that its caller has nothing to save.
+/// Cost: one compare-exchange; reads of the CPU's slot, a bank, an entry, and the header that says where
+/// they lie. Calls nothing, so that its caller has nothing to save.
 #[inline]
 pub(crate) fn take_quickly<P: Platform>(
     platform: &P,
     directory: Directory<'_, P>,
     request: &Request<'_>,
-) -> Option<FrameRange> {
-    let (slot, home, bank) = home(platform, directory, request)?;
-    let place = slot.hole().unwrap_or(home);
-    if place.bank != home.bank || bank.segments != 1 {
-        return None;
+) -> Taken {
+    let taken = (|| {
+        let (slot, home, bank) = home(platform, directory, request)?;
+        let place = slot.hole().unwrap_or(home);
+        if place.bank != home.bank || bank.segments != 1 {
+            return None;
+        }
+        let (free, entry) = directory.free_word_and_entry(bank, place.chunk, place.word)?;
+        let bit = Chunk::take_one(free)?;
+        // Behind the compare-exchange: see "Records" in `index/chunk.rs`.
+        fence_after_rmw();
+        let plain = Entry(entry.load(Ordering::Acquire)).is_plain();
+        let bit = u64::from(place.chunk) * 512 + u64::from(place.word * 64 + bit);
+        Some((FrameRange::from_len(Mfn::new(bank.base.wrapping_add(bit)), 1)?, plain))
+    })();
+    match taken {
+        None => Taken::No,
+        Some((taken, true)) => Taken::Yes(taken),
+        Some((taken, false)) => Taken::Doubtful(taken),
     }
-    let bit = Chunk::take_one(directory.free_word(bank, place.chunk, place.word)?)?;
-    let bit = u64::from(place.chunk) * 512 + u64::from(place.word * 64 + bit);
-    FrameRange::from_len(Mfn::new(bank.base.wrapping_add(bit)), 1)
 }
 
 /// The same where the latest hole was filled: out of the one before that has a frame and lies in the
-/// bank in which this CPU allocates. Holes that do not are forgotten.
+/// bank in which this CPU allocates. Holes that do not are forgotten. What it takes is to be
+/// [vetted](Heap::vet).
 ///
 /// Cost: two compare-exchanges, one of them for the hint of the hole that was filled.
 #[inline]
@@ -85,9 +118,8 @@ pub(crate) fn take_from_holes<P: Platform>(
     }
 }
 
-/// Frees a range that lies in one word and has been in the heap, if nothing refers to any frame of
-/// the chunk. The check is the step itself. False, with nothing changed, if anything is out of the
-/// ordinary.
+/// Frees a range that lies in one word and has been in the heap, if no frame of the chunk is exceptional.
+/// The check is the step itself.
 ///
 /// Cost: one compare-exchange; reads of a window, a segment and an entry. If the word had no free
 /// frame, Busy instead, and one compare-exchange more for the hint of the hole before.
@@ -96,39 +128,46 @@ pub(crate) fn put_quickly<P: Platform>(
     platform: &P,
     directory: Directory<'_, P>,
     range: FrameRange,
-) -> bool {
+) -> Freed {
     let (start, frames) = (range.start().get(), range.frames());
     let bit = start % 64;
     if frames == 0 || frames > 64 - bit {
-        return false;
+        return Freed::No;
     }
-    let Some((segment, words)) = directory.words(start, range.end().get()) else { return false };
+    let Some((segment, words)) = directory.words(start, range.end().get()) else {
+        return Freed::No;
+    };
     let mask = u64::MAX >> (64 - frames) << bit;
     let entry = Entry(words.entry.load(Ordering::Acquire));
     if !entry.is_plain()
         || !entry.is_complete() && words.initialised.load(Ordering::Relaxed) & mask != mask
     {
-        return false;
+        return Freed::No;
     }
     let old = match Chunk::put_in_word(words.free, mask) {
         Some(Ok(old)) => old,
-        Some(Err(_)) => return false,
+        Some(Err(_)) => return Freed::No,
         None => return put_in_empty(platform, directory, segment, words, start, mask),
     };
+    // Behind the compare-exchange: see "Records" in `index/chunk.rs`; and since the CPU that allocates
+    // here may be leaving, see `Chunk::is_ripe`.
+    fence_after_rmw();
+    let entry = Entry(words.entry.load(Ordering::Acquire));
+    if !entry.is_plain() {
+        return Freed::Doubtful;
+    }
     if entry.cap().is_some() {
         Chunk::raise_cap(words.entry, old | mask);
     }
     if old | mask == u64::MAX {
-        // Behind the fence, since the CPU that allocates here may be leaving: see `Chunk::is_ripe`.
-        // Most words that become full do so where one does.
-        fence_after_rmw();
-        if !Entry(words.entry.load(Ordering::Acquire)).is_adopted() {
+        // Most words that become full do so where a CPU allocates.
+        if !entry.is_adopted() {
             fill(platform, directory, start);
         }
     } else if old & (old - 1) == 0 && !entry.is_adopted() {
         note_hole(platform, directory, segment, start);
     }
-    true
+    Freed::Yes
 }
 
 /// The same for a word of which no frame is free.
@@ -140,7 +179,7 @@ fn put_in_empty<P: Platform>(
     words: Words<'_>,
     start: u64,
     mask: u64,
-) -> bool {
+) -> Freed {
     let (chunk, first) = segment.chunk_of(start);
     let above = || {
         let bank = directory.banks().get(segment.bank as usize)?;
@@ -148,7 +187,7 @@ fn put_in_empty<P: Platform>(
     };
     let adopted = Entry(words.entry.load(Ordering::Relaxed)).is_adopted();
     if Chunk::put_in_empty_word(platform, words, first / 64, mask, above).is_none() {
-        return false;
+        return Freed::No;
     }
     if mask == u64::MAX {
         fence_full();
@@ -156,7 +195,7 @@ fn put_in_empty<P: Platform>(
     } else if !adopted {
         note_hole(platform, directory, segment, start);
     }
-    true
+    Freed::Yes
 }
 
 /// The word of `frame` has become full: merges its chunk if that was what was missing.

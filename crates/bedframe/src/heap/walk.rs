@@ -1,8 +1,8 @@
 //! Walking the index: what is free, frame by frame, as fast as entries can be read.
 
-use super::{Heap, piece_in};
+use super::{Heap, Piece, piece_in};
 use crate::addr::{FrameRange, Mfn};
-use crate::index::{Arena, ChunkState, Entry, Segment, WORDS};
+use crate::index::{Arena, ChunkState, Entry, Leaving, Segment, WORDS};
 use crate::node::NodeId;
 use crate::platform::Platform;
 
@@ -15,6 +15,30 @@ pub(crate) struct Stretch {
     pub(crate) end_chunk: u32,
     /// The first frame behind.
     pub(crate) end: u64,
+}
+
+/// Frames that the index answers for, by their state.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Counted {
+    pub(crate) free: u64,
+    pub(crate) in_use: u64,
+    pub(crate) offlining: u64,
+    pub(crate) offlined: u64,
+    pub(crate) broken: u64,
+}
+
+impl Counted {
+    pub(crate) const fn all(&self) -> u64 {
+        self.free + self.in_use + self.offlining + self.offlined + self.broken
+    }
+
+    fn add(&mut self, other: Counted) {
+        self.free += other.free;
+        self.in_use += other.in_use;
+        self.offlining += other.offlining;
+        self.offlined += other.offlined;
+        self.broken += other.broken;
+    }
 }
 
 /// A segment's free memory as a walk finds it.
@@ -50,19 +74,17 @@ impl<'a, P: Platform> Heap<'a, P> {
         FreeRuns { heap: self, segment, at: segment.start, read: None }
     }
 
-    /// Of the frames in `range`: how many are free, and how many have been in the heap.
-    pub(crate) fn count(&self, range: FrameRange) -> (u64, u64) {
+    /// Counts the frames in `range` that the index answers for.
+    pub(crate) fn count(&self, range: FrameRange) -> Counted {
         let (mut at, end) = (range.start().get(), range.end().get());
-        let (mut free, mut known) = (0, 0);
+        let mut counted = Counted::default();
         while at < end {
             let Some((_, segment)) = self.directory.locate(at) else { break };
             let stop = end.min(segment.end);
-            let (more_free, more_known) = self.count_in(segment, at, stop).unwrap_or((0, 0));
-            free += more_free;
-            known += more_known;
+            counted.add(self.count_in(segment, at, stop).unwrap_or_default());
             at = stop;
         }
-        (free, known)
+        counted
     }
 
     /// Whether at least `frames` frames are free on the nodes that `allowed` allows: first by what is
@@ -95,7 +117,7 @@ impl<'a, P: Platform> Heap<'a, P> {
             if stretch.entry.is(wanted) {
                 let free = match wanted {
                     ChunkState::WholeFree => stretch.end - at,
-                    _ => self.count_in(segment, at, stretch.end)?.0,
+                    _ => self.count_in(segment, at, stretch.end)?.free,
                 };
                 left = left.saturating_sub(free);
             }
@@ -104,33 +126,62 @@ impl<'a, P: Platform> Heap<'a, P> {
         Some(left)
     }
 
-    fn count_in(&self, segment: &Segment, at: u64, end: u64) -> Option<(u64, u64)> {
+    fn count_in(&self, segment: &Segment, at: u64, end: u64) -> Option<Counted> {
         let arena = self.directory.arena(self.bank(segment)?.arena)?;
         let mut at = at;
-        let (mut free, mut known) = (0, 0);
+        let mut counted = Counted::default();
         while at < end {
             let stretch = self.stretch(&arena, segment, at, end)?;
-            let frames = stretch.end - at;
             match stretch.entry.state() {
-                ChunkState::WholeFree => {
-                    free += frames;
-                    known += frames;
-                }
-                ChunkState::WholeUsed => known += frames,
+                ChunkState::WholeFree => counted.free += stretch.end - at,
                 ChunkState::Untouched | ChunkState::Busy => {}
-                ChunkState::Broken => {
-                    let piece = piece_in(segment, at, end);
-                    let look = arena.chunk(piece.chunk)?.look(self.cpu.platform);
-                    for word in 0..WORDS {
-                        let mask = piece.span.mask(word);
-                        free += u64::from((look.free_word(word) & mask).count_ones());
-                        known += u64::from((look.initialised_word(word) & mask).count_ones());
+                ChunkState::WholeUsed => {
+                    let mut from = at;
+                    while from < stretch.end {
+                        let piece = piece_in(segment, from, stretch.end);
+                        counted.add(self.count_chunk(&arena, &piece)?);
+                        from = piece.end();
                     }
+                }
+                ChunkState::Broken => {
+                    counted.add(self.count_chunk(&arena, &piece_in(segment, at, end))?);
                 }
             }
             at = stretch.end;
         }
-        Some((free, known))
+        Some(counted)
+    }
+
+    fn count_chunk(&self, arena: &Arena<'_>, piece: &Piece<'_>) -> Option<Counted> {
+        let chunk = arena.chunk(piece.chunk)?;
+        let entry = chunk.settled(self.cpu.platform);
+        let mut counted = Counted::default();
+        if entry.is(ChunkState::WholeUsed) && !entry.is_exceptional() {
+            counted.in_use = u64::from(piece.span.count);
+            return Some(counted);
+        }
+        let look = chunk.look(self.cpu.platform);
+        for word in 0..WORDS {
+            let mask = piece.span.mask(word);
+            let (free, known) = (look.free_word(word), look.initialised_word(word));
+            counted.free += u64::from((free & mask).count_ones());
+            counted.in_use += u64::from((known & !free & mask).count_ones());
+        }
+        if entry.is_exceptional() {
+            for bit in piece.span.first..piece.span.end() {
+                let to = match chunk.record_of(self.cpu.platform, bit).leaving() {
+                    None => continue,
+                    Some(Leaving::Offlining | Leaving::BrokenOfflining) => &mut counted.offlining,
+                    Some(Leaving::Offlined) => &mut counted.offlined,
+                    Some(Leaving::Broken) => &mut counted.broken,
+                };
+                *to += 1;
+                // Those that were withdrawn out of boot memory have never been in the heap.
+                let known = look.initialised_word((bit / 64) as usize) >> (bit % 64) & 1;
+                counted.in_use = counted.in_use.saturating_sub(known);
+            }
+        }
+        Some(counted)
     }
 }
 

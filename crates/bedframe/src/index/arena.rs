@@ -2,7 +2,9 @@
 //!
 //! Every word of the index is reached through [`Arena`].
 
-use super::chunk::{Above, Chunk, FreePlane, Marks, PutFailed, PutRefusal, settled};
+use super::chunk::{
+    Above, Chunk, FreePlane, Marks, OfflineRefusal, PutFailed, PutRefusal, settled,
+};
 use super::entry::{ChunkState, Entry};
 use super::records::Records;
 use super::slot::Cpu;
@@ -281,7 +283,7 @@ impl<'a> Arena<'a> {
         while !Chunk::take_whole(word) {
             // Busy for a moment, by somebody who changes nothing?
             let entry = settled(cpu.platform, word);
-            if !entry.is(ChunkState::WholeFree) || entry.is_referenced() {
+            if !entry.is(ChunkState::WholeFree) || entry.is_exceptional() {
                 return false;
             }
         }
@@ -336,6 +338,21 @@ impl<'a> Arena<'a> {
             self.merge_ripe(cpu, number);
         }
         result
+    }
+
+    /// Lets a withdrawn frame come back; see [`Chunk::online`].
+    pub(crate) fn online<P: Platform>(
+        &self,
+        cpu: &Cpu<'_, P>,
+        number: u32,
+        bit: u32,
+    ) -> Result<(), OfflineRefusal> {
+        let chunk = self.chunk(number).ok_or(OfflineRefusal::State)?;
+        if chunk.online(cpu.platform, bit)? {
+            fence_full();
+            self.merge_ripe(cpu, number);
+        }
+        Ok(())
     }
 
     /// A word of the chunk has become full, or the chunk was left, and a fence came behind: merges

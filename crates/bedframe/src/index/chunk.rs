@@ -8,19 +8,33 @@
 //! stale free (the loser of two frees of one frame) has to become the holder of Busy first, and
 //! then sees that the chunk is whole. No step has ever to be undone on a guess.
 //!
+//! # Records
+//!
+//! Whoever gives a frame a record (a reference, an order to withdraw it) becomes the holder of Busy
+//! first, by a compare-exchange, and reads the plane behind a fence. Whoever takes or frees a frame
+//! without Busy does his step first, by a compare-exchange on the plane, and reads the entry behind a
+//! fence. So at least one of the two sees the other: either the record's setter sees the frame as it is
+//! now, or the other sees an entry that is not plain, and looks at the records (`vet.rs`) before he
+//! returns.
+//!
 //! # Orderings
 //!
 //! Taking a frame is Acquire and pairs with the Release by which it was freed: what the last user
 //! wrote happens before what the next one does. Entries are read with Acquire and written with
 //! Release: who sees a chunk Broken sees the planes that were written before.
 
+mod carve;
 mod hints;
 mod merge;
+mod offline;
 mod put;
 mod refer;
 mod take;
+mod vet;
 
+pub(crate) use offline::OfflineRefusal;
 pub(crate) use put::{PutFailed, PutRefusal};
+pub(crate) use refer::CountRefusal;
 
 use super::entry::{ChunkState, Entry};
 use super::records::Records;
@@ -262,7 +276,7 @@ impl<'a> Chunk<'a> {
     /// Adds `span` to a chunk that was formatted, as free. Nobody else can reach it yet.
     pub(crate) fn seed(&self, span: Span) {
         let entry = self.load();
-        let done = self.put_words(span, entry.hints());
+        let done = self.put_words(span, &[0; WORDS], entry.hints());
         self.entry.store(entry.with_hints(done.hints).0, Ordering::Relaxed);
     }
 }

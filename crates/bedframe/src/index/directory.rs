@@ -375,6 +375,24 @@ impl<'a, P: Platform> Directory<'a, P> {
         Some(unsafe { raw::spot(self.platform, bank.free).at(index * 8) })
     }
 
+    /// The same, and the chunk's entry.
+    #[inline]
+    pub(crate) fn free_word_and_entry(
+        &self,
+        bank: &Bank,
+        chunk: u32,
+        word: u32,
+    ) -> Option<(&'a AtomicU64, &'a AtomicU32)> {
+        if chunk < bank.first_chunk || chunk >= bank.end_chunk {
+            return None;
+        }
+        let spot = raw::spot(self.platform, bank.free);
+        let index = u64::from(chunk) * 8 + u64::from(word & 7);
+        let entry = bank.entries.wrapping_add(u64::from(chunk) * 4);
+        // SAFETY: As in `free_word`; an arena lies in one range of mapped memory.
+        Some(unsafe { (spot.at(index * 8), spot.at(entry)) })
+    }
+
     /// The entry of chunk `chunk` of a bank; `None` if the bank has no such chunk.
     #[inline]
     pub(crate) fn entry(&self, bank: &Bank, chunk: u32) -> Option<&'a AtomicU32> {

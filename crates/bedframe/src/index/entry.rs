@@ -27,7 +27,7 @@ pub(crate) enum ChunkState {
 /// | 8-15 | hints: words of the free plane with some frame free |
 /// | 16 | adopted: a CPU allocates here |
 /// | 17 | recorded: the records have been zeroed and mean something |
-/// | 18 | referenced: some frame has references |
+/// | 18 | exceptional: some frame has a record, so look at those before anything is done |
 /// | 19 | complete: while the chunk is Broken, every frame of it has been in the heap |
 /// | 20-31 | turn: counts the times that Busy ended, so that who reads planes between two looks at the entry knows whether they held still |
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Entry {
     const HINTS: u32 = 0xff << Self::HINT_SHIFT;
     const ADOPTED: u32 = 1 << 16;
     const RECORDED: u32 = 1 << 17;
-    const REFERENCED: u32 = 1 << 18;
+    const EXCEPTIONAL: u32 = 1 << 18;
     const COMPLETE: u32 = 1 << 19;
     const TURN: u32 = 1 << 20;
 
@@ -103,16 +103,20 @@ impl Entry {
         self.0 & Self::RECORDED != 0
     }
 
-    /// Whether some frame has references. Implies that the chunk is recorded.
-    pub(crate) const fn is_referenced(self) -> bool {
-        self.0 & Self::REFERENCED != 0
+    /// Whether some frame has a record. Implies that the chunk is recorded.
+    pub(crate) const fn is_exceptional(self) -> bool {
+        self.0 & Self::EXCEPTIONAL != 0
     }
 
-    pub(crate) const fn with_referenced(self, referenced: bool) -> Entry {
-        if referenced {
-            Entry(self.0 | Self::RECORDED | Self::REFERENCED)
+    pub(crate) const fn with_recorded(self) -> Entry {
+        Entry(self.0 | Self::RECORDED)
+    }
+
+    pub(crate) const fn with_exceptional(self, exceptional: bool) -> Entry {
+        if exceptional {
+            Entry(self.0 | Self::EXCEPTIONAL)
         } else {
-            Entry(self.0 & !Self::REFERENCED)
+            Entry(self.0 & !Self::EXCEPTIONAL)
         }
     }
 
@@ -127,10 +131,10 @@ impl Entry {
     }
 
     /// Whether a frame of the chunk that is not free, and has been in the heap, can be put back without
-    /// a look at anything but its word: the chunk is Broken, and nothing refers to any frame.
+    /// a look at anything but its word: the chunk is Broken, and no frame is exceptional.
     #[inline]
     pub(crate) const fn is_plain(self) -> bool {
-        self.0 & (Self::STATE | Self::REFERENCED) == ChunkState::Broken as u32
+        self.0 & (Self::STATE | Self::EXCEPTIONAL) == ChunkState::Broken as u32
     }
 
     /// Whether, the chunk being Broken, every frame of it has been in the heap.

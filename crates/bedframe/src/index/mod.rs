@@ -8,6 +8,7 @@ mod entry;
 #[cfg(all(test, loom))]
 mod interleavings;
 mod raw;
+mod record;
 mod records;
 mod segments;
 mod slot;
@@ -16,10 +17,11 @@ mod summary;
 
 pub(crate) use arena::{Arena, Wanted};
 pub(crate) use build::Build;
-pub(crate) use chunk::{Chunk, Look, PutRefusal, Words};
+pub(crate) use chunk::{Chunk, CountRefusal, Look, OfflineRefusal, PutRefusal, Words};
 pub(crate) use directory::{Bank, Directory, Segment};
 pub(crate) use entry::{ChunkState, Entry};
-pub(crate) use records::{CountRefusal, Records};
+pub(crate) use record::{Kept, Leaving};
+pub(crate) use records::Records;
 pub(crate) use segments::segments;
 pub(crate) use slot::{Cpu, Place, PlaceKind, Slot, windows_closed, windows_opened};
 pub(crate) use span::{CHUNK_FRAMES, Span, WORDS};

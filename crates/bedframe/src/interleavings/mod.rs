@@ -18,6 +18,8 @@ mod interrupts;
 #[cfg_attr(shuttle, allow(dead_code))] // As below.
 mod machine;
 #[cfg(loom)]
+mod offline;
+#[cfg(loom)]
 mod references;
 #[cfg(shuttle)]
 mod scripts;

@@ -1,12 +1,14 @@
 //! The one object that a kernel holds.
 
 mod add;
+mod offline;
 mod owned;
 mod references;
 mod statistics;
 mod validate;
 mod xen_heap;
 
+pub use offline::{OfflineError, Withdrawal};
 pub use owned::OwnedFrames;
 pub use references::ReferenceError;
 pub use statistics::{FreeMemory, RangeKind, StateCounts};
@@ -14,7 +16,7 @@ pub use validate::Contradiction;
 
 use crate::addr::{FrameRange, Mfn};
 use crate::error::{AllocError, FreeError, FreeRefusal, MapError};
-use crate::heap::{AskLedger, Heap, Putting, free_error};
+use crate::heap::{AskLedger, Freed, Heap, Putting, Taken, free_error};
 use crate::heap::{
     put_quickly, put_whole_quickly, take_from_holes, take_quickly, take_whole_quickly,
 };
@@ -228,21 +230,39 @@ impl<P: Platform> Memory<P> {
     /// no lock. Before that, a walk through the ledger under its lock.
     #[inline]
     pub fn alloc(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
-        if let Some(directory) = self.directory()
-            && let Some(found) = take_quickly(&self.platform, directory, request)
-        {
-            return Ok(found);
+        if let Some(directory) = self.directory() {
+            match take_quickly(&self.platform, directory, request) {
+                Taken::Yes(found) => return Ok(found),
+                Taken::Doubtful(found) => return self.alloc_doubtfully(found, request),
+                Taken::No => {}
+            }
         }
         self.alloc_slowly(request)
     }
 
+    /// The same, `found` having been taken.
+    #[cold]
+    #[inline(never)]
+    fn alloc_doubtfully(
+        &self,
+        found: FrameRange,
+        request: &Request<'_>,
+    ) -> Result<FrameRange, AllocError> {
+        match self.heap() {
+            Some(heap) if !heap.vet(found) => self.alloc_slowly(request),
+            _ => Ok(found),
+        }
+    }
+
     #[inline(never)]
     fn alloc_slowly(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
-        if let Some(directory) = self.directory()
-            && let Some(found) = take_from_holes(&self.platform, directory, request)
-                .or_else(|| take_whole_quickly(&self.platform, directory, request))
-        {
-            return Ok(found);
+        if let Some(directory) = self.directory() {
+            if let Some(found) = take_from_holes(&self.platform, directory, request) {
+                return self.alloc_doubtfully(found, request);
+            }
+            if let Some(found) = take_whole_quickly(&self.platform, directory, request) {
+                return Ok(found);
+            }
         }
         if request.length() == 0 {
             return Err(AllocError::NoFrames);
@@ -311,12 +331,21 @@ impl<P: Platform> Memory<P> {
     /// chunk for a few words.
     #[inline]
     pub fn free(&self, range: FrameRange) -> Result<(), FreeError> {
-        if let Some(directory) = self.directory()
-            && put_quickly(&self.platform, directory, range)
-        {
-            return Ok(());
+        if let Some(directory) = self.directory() {
+            match put_quickly(&self.platform, directory, range) {
+                Freed::Yes => return Ok(()),
+                Freed::Doubtful => return self.free_doubtfully(range),
+                Freed::No => {}
+            }
         }
         self.free_slowly(range)
+    }
+
+    /// Looks at what the quick free of `range` did not.
+    #[cold]
+    #[inline(never)]
+    fn free_doubtfully(&self, range: FrameRange) -> Result<(), FreeError> {
+        self.report(self.heap().map_or(Ok(()), |heap| heap.review(range)))
     }
 
     #[inline(never)]
@@ -460,6 +489,9 @@ impl<P: Platform> Memory<P> {
             let (word, bit) = ((piece.span.first / 64) as usize, piece.span.first % 64);
             if look.free_word(word) >> bit & 1 != 0 {
                 return PageState::Free;
+            }
+            if let Some(state) = heap.leaving(&piece) {
+                return state;
             }
             if look.initialised_word(word) >> bit & 1 != 0 {
                 return PageState::InUse;

@@ -24,7 +24,7 @@ pub enum ReferenceError {
         /// Its state.
         state: PageState,
     },
-    /// The frame has 2^32 - 1 references.
+    /// The frame has 2^25 - 1 references.
     TooMany {
         /// The frame.
         frame: Mfn,
@@ -127,6 +127,7 @@ impl<P: Platform> Memory<P> {
         let end = frame.get().saturating_add(1);
         let Some(heap) = self.heap() else { return 0 };
         let Some(piece) = heap.piece(frame.get(), end) else { return 0 };
-        heap.chunk_of(&piece).map_or(0, |chunk| chunk.references(&self.platform, piece.span.first))
+        heap.chunk_of(&piece)
+            .map_or(0, |chunk| chunk.record_of(&self.platform, piece.span.first).count())
     }
 }

@@ -3,6 +3,7 @@
 
 use super::Memory;
 use crate::addr::{FrameRange, Mfn};
+use crate::heap::Counted;
 use crate::ledger::Kind;
 use crate::node::NodeId;
 use crate::order::Order;
@@ -25,7 +26,11 @@ pub struct StateCounts {
     pub reserved: u64,
     /// Reserved until it is released.
     pub releasable: u64,
-    /// Withheld as bad.
+    /// In use or boot-allocated, and to be withdrawn when they are freed.
+    pub offlining: u64,
+    /// Withdrawn, and may come back.
+    pub offlined: u64,
+    /// Withheld as bad, or broken since.
     pub bad: u64,
     /// Bedframe's own.
     pub metadata: u64,
@@ -201,10 +206,13 @@ impl<P: Platform> Memory<P> {
             }
             let frames = range.frames();
             counts.ram += frames;
-            let (free, known) = heap.as_ref().map_or((0, 0), |heap| heap.count(range));
-            counts.free += free;
-            counts.in_use += known - free;
-            let rest = frames - known;
+            let seen = heap.as_ref().map_or(Counted::default(), |heap| heap.count(range));
+            counts.free += seen.free;
+            counts.in_use += seen.in_use;
+            counts.offlining += seen.offlining;
+            counts.offlined += seen.offlined;
+            counts.bad += seen.broken;
+            let rest = frames - seen.all();
             match attr.kind() {
                 Kind::Open => counts.free += rest,
                 Kind::Given => counts.uninitialised += rest,

@@ -133,6 +133,8 @@ impl<P: Platform> Memory<P> {
             + s.uninitialised
             + s.reserved
             + s.releasable
+            + s.offlining
+            + s.offlined
             + s.bad
             + s.metadata
             + s.frame_zero;
@@ -276,13 +278,20 @@ impl<P: Platform> Memory<P> {
         look: &Look,
         records: Option<&Records>,
     ) -> Result<(), Contradiction> {
-        let Some(records) = records.filter(|_| entry.is_referenced()) else { return Ok(()) };
+        let Some(records) = records.filter(|_| entry.is_exceptional()) else { return Ok(()) };
         let in_use = |bit: u32| {
             let (word, bit) = ((bit / 64) as usize, bit % 64);
             (look.initialised_word(word) & !look.free_word(word)) >> bit & 1 != 0
         };
+        let is_free = |bit: u32| look.free_word((bit / 64) as usize) >> (bit % 64) & 1 != 0;
         let bits = piece.span.first..piece.span.end();
-        let stray = bits.into_iter().find(|bit| records.count(*bit) > 0 && !in_use(*bit));
+        let wrong = |bit: &u32| match records.record(*bit) {
+            record if record.is_none() => false,
+            // Withdrawn out of boot memory: it never was in the heap.
+            record if record.leaving().is_some() => is_free(*bit),
+            _ => !in_use(*bit),
+        };
+        let stray = bits.into_iter().find(wrong);
         let (tally, counted) = records.tally();
         match stray {
             Some(bit) => Err(Contradiction::References { frame: Mfn::new(piece.frame(bit)) }),

@@ -132,7 +132,8 @@ impl<P: Platform, T: PageTables<P>> Vmap<'_, P, T> {
             PageState::Free => Some(FreeRefusal::AlreadyFree),
             PageState::Absent => Some(FreeRefusal::Hole),
             PageState::Metadata => Some(FreeRefusal::Metadata),
-            PageState::Broken | PageState::Offlined => Some(FreeRefusal::Bad),
+            PageState::Offlined => Some(FreeRefusal::Offlined),
+            PageState::Broken => Some(FreeRefusal::Bad),
             PageState::Reserved => match self.memory.range_at(frame).1 {
                 RangeKind::Releasable => Some(FreeRefusal::Releasable),
                 _ => Some(FreeRefusal::Reserved),

@@ -45,7 +45,10 @@ impl Chunk<'_> {
         }
         let held = self.hold(platform);
         let was = held.was;
-        if !was.is(ChunkState::Broken) {
+        // A frame with a record is not free, whatever the plane says: who put it there is about to look
+        // at the records, and merges then.
+        let recorded = was.is_exceptional() && self.records.is_some_and(|records| records.any());
+        if !was.is(ChunkState::Broken) || recorded {
             held.release(was);
             return false;
         }

@@ -2,6 +2,7 @@
 
 use super::{Above, Chunk, Held, Words};
 use crate::index::entry::{ChunkState, Entry};
+use crate::index::record::Kept;
 use crate::index::span::{FULL, Span, WORDS};
 use crate::index::summary::GROUP;
 use crate::platform::Platform;
@@ -16,8 +17,8 @@ pub(crate) enum PutRefusal {
     New(u32),
     /// This frame has been in the heap, and was said to be new.
     Known(u32),
-    /// This frame has references.
-    Referenced(u32),
+    /// This frame's record keeps it.
+    Kept(u32, Kept),
 }
 
 /// A put that failed: why, how many frames of the span were put before that, and whether one of
@@ -32,7 +33,7 @@ pub(crate) struct PutFailed {
 /// How far [`Chunk::put_words`] came.
 pub(super) struct PutWords {
     pub(super) hints: u8,
-    filled: bool,
+    pub(super) filled: bool,
     /// The frame that was free already, and the frames put before its word.
     stopped: Option<(u32, u32)>,
 }
@@ -135,7 +136,9 @@ impl Chunk<'_> {
         }
         // Checked: the words that say so change under Busy alone, except that takers may clear
         // bits of the others.
-        if span.is_whole() {
+        let leaving = self.leaving(was, span);
+        let stays = |word: usize| span.mask(word) & !leaving.get(word).copied().unwrap_or(0);
+        if span.is_whole() && leaving == [0; WORDS] {
             // Every word is zero, or has never been written.
             held.finish(
                 &self.above,
@@ -147,13 +150,16 @@ impl Chunk<'_> {
             ChunkState::Untouched | ChunkState::WholeUsed => {
                 let complete = was.is(ChunkState::WholeUsed);
                 let all = if complete { FULL } else { 0 };
-                let hints = self.write_planes(|word| (span.mask(word), all | span.mask(word)));
+                let hints = self.write_planes(|word| (stays(word), all | stays(word)));
                 let now = was.with_state(ChunkState::Broken).with_hints(hints).with_cap(None);
+                self.withdraw_leaving(was, span);
                 held.finish(&self.above, now.with_complete(complete));
                 Ok(false)
             }
             _ => {
-                let done = self.put_words(span, was.hints());
+                let done = self.put_words(span, &leaving, was.hints());
+                let put = done.stopped.map_or(span.count, |(_, put)| put);
+                self.withdraw_leaving(was, Span::new(span.first, put));
                 held.finish(&self.above, was.with_hints(done.hints).with_cap(None));
                 match done.stopped {
                     None => Ok(done.filled),
@@ -175,12 +181,7 @@ impl Chunk<'_> {
         };
         // Of several reasons the one of the lowest frame.
         let checked = Span::new(span.first, before - span.first);
-        self.first_referenced(was, checked).map(PutRefusal::Referenced).or(refused)
-    }
-
-    /// The first frame of `span` that has references.
-    pub(crate) fn first_referenced(&self, entry: Entry, span: Span) -> Option<u32> {
-        if entry.is_referenced() { self.records?.first_in(span) } else { None }
+        self.first_kept(was, checked).map(|(bit, kept)| PutRefusal::Kept(bit, kept)).or(refused)
     }
 
     /// What the planes have against it.
@@ -223,12 +224,15 @@ impl Chunk<'_> {
         None
     }
 
-    /// Sets the bits of `span` in the planes of a Broken chunk, for the holder of Busy, up to the
-    /// first frame that is free already.
-    pub(super) fn put_words(&self, span: Span, hints: u8) -> PutWords {
+    /// Sets the bits of `span` but for those that are `leaving` in the planes of a Broken chunk, for the
+    /// holder of Busy, up to the first frame that is free already.
+    pub(super) fn put_words(&self, span: Span, leaving: &[u64; WORDS], hints: u8) -> PutWords {
         let mut done = PutWords { hints, filled: false, stopped: None };
         for word in span.words() {
-            let mask = span.mask(word);
+            let mask = span.mask(word) & !leaving.get(word).copied().unwrap_or(0);
+            if mask == 0 {
+                continue;
+            }
             let Some(initialised) = self.marks.initialised.get(word) else { continue };
             // Before the frames can be taken; the Release in `set_free` keeps the order.
             let known = initialised.fetch_or(mask, Ordering::Relaxed);

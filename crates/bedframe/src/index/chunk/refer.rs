@@ -1,17 +1,27 @@
-//! References to frames of a chunk, and frames that leave the heap for Bedframe's own use.
+//! References to frames of a chunk.
 
 use super::Chunk;
-use crate::index::entry::ChunkState;
-use crate::index::records::CountRefusal;
+use crate::index::entry::{ChunkState, Entry};
+use crate::index::record::Record;
+use crate::index::records::Records;
 use crate::index::span::{Span, WORDS};
 use crate::platform::Platform;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, fence_after_rmw};
+
+/// Why a reference could not be taken or given back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CountRefusal {
+    /// The count is at its maximum.
+    TooMany,
+    /// The count is zero.
+    None,
+}
 
 impl Chunk<'_> {
     /// Takes a reference to frame `bit`, which is in use or, if `given`, boot-allocated: then the
     /// heap adopts it as in use. `Ok(false)`: it is neither.
     ///
-    /// Cost: Busy for one word; the first time in a chunk, for its records (2 KiB) or planes.
+    /// Cost: Busy for one word; the first time in a chunk, for its records (4 KiB) or planes.
     pub(crate) fn reference<P: Platform>(
         &self,
         platform: &P,
@@ -21,31 +31,16 @@ impl Chunk<'_> {
         let Some(records) = self.records else { return Ok(false) };
         let held = self.hold(platform);
         let was = held.was;
-        let frame = Span::new(bit, 1);
-        let mut new = [0; WORDS];
-        for (index, word) in new.iter_mut().enumerate() {
-            *word = if given { frame.mask(index) } else { 0 };
-        }
-        // What could be put back is what can be referred to.
-        if self.refuse_state(was.state(), frame, &new).is_some() {
+        if !self.is_there(was, bit, given) || self.record(was, bit).withdrawal_is_done() {
             held.release(was);
             return Ok(false);
         }
-        if !was.is_recorded() {
-            records.zero();
-        }
-        if let Err(refusal) = records.add(bit) {
+        let Some(record) = self.record(was, bit).referenced() else {
             held.release(was);
-            return Err(refusal);
-        }
-        let mut now = was.with_referenced(true);
-        if was.is(ChunkState::Untouched) {
-            self.write_planes(|word| (0, frame.mask(word)));
-            now = now.with_state(ChunkState::Broken).with_complete(false);
-        } else if given && let Some(known) = self.marks.initialised.get((bit / 64) as usize) {
-            known.fetch_or(frame.mask((bit / 64) as usize), Ordering::Relaxed);
-        }
-        held.finish(&self.above, now);
+            return Err(CountRefusal::TooMany);
+        };
+        let now = self.known(was, bit, given);
+        held.finish(&self.above, self.write_record(records, now, bit, record));
         Ok(true)
     }
 
@@ -58,76 +53,61 @@ impl Chunk<'_> {
         let records = self.records.ok_or(CountRefusal::None)?;
         let held = self.hold(platform);
         let was = held.was;
-        if !was.is_referenced() {
+        let Some(record) = self.record(was, bit).unreferenced() else {
             held.release(was);
             return Err(CountRefusal::None);
-        }
-        match records.remove(bit) {
-            Ok(some_left) => {
-                held.finish(&self.above, was.with_referenced(some_left));
-                Ok(())
-            }
-            Err(refusal) => {
-                held.release(was);
-                Err(refusal)
-            }
-        }
+        };
+        held.finish(&self.above, self.write_record(records, was, bit, record));
+        Ok(())
     }
 
-    /// References to frame `bit`.
-    pub(crate) fn references<P: Platform>(&self, platform: &P, bit: u32) -> u32 {
+    /// Whether frame `bit` is in use or, if `given`, has never been in the heap: what could be put
+    /// back. For the holder of Busy.
+    pub(super) fn is_there(&self, was: Entry, bit: u32, given: bool) -> bool {
+        // Behind the compare-exchange that made the chunk Busy: see "Records" at the top.
+        fence_after_rmw();
+        let frame = Span::new(bit, 1);
+        let mut new = [0; WORDS];
+        if given {
+            new = core::array::from_fn(|word| frame.mask(word));
+        }
+        self.refuse_state(was.state(), frame, &new).is_none()
+    }
+
+    /// The record of frame `bit`, for the holder of Busy.
+    pub(super) fn record(&self, was: Entry, bit: u32) -> Record {
         match self.records {
-            Some(records) if self.settled(platform).is_referenced() => records.count(bit),
-            _ => 0,
+            Some(records) if was.is_exceptional() => records.record(bit),
+            _ => Record::NONE,
         }
     }
 
-    /// Makes `span`, whose frames are in use, Uninitialised again.
-    pub(crate) fn withdraw<P: Platform>(&self, platform: &P, span: Span) {
-        let held = self.hold(platform);
-        let was = held.was;
-        match was.state() {
-            ChunkState::WholeUsed => {
-                self.write_planes(|word| (0, !span.mask(word)));
-                self.mark_withdrawn(span, true);
-            }
-            ChunkState::Broken => {
-                for word in span.words() {
-                    if let Some(initialised) = self.marks.initialised.get(word) {
-                        initialised.fetch_and(!span.mask(word), Ordering::Relaxed);
-                    }
-                }
-                self.mark_withdrawn(span, true);
-            }
-            ChunkState::Untouched | ChunkState::WholeFree | ChunkState::Busy => {
-                held.release(was);
-                return;
-            }
+    /// Writes the record of frame `bit`, for the holder of Busy. Returns the entry that goes with it.
+    pub(super) fn write_record(
+        &self,
+        records: &Records,
+        entry: Entry,
+        bit: u32,
+        record: Record,
+    ) -> Entry {
+        if !entry.is_recorded() {
+            records.zero();
         }
-        held.finish(&self.above, was.with_state(ChunkState::Broken).with_complete(false));
+        records.set(bit, record);
+        entry.with_recorded().with_exceptional(records.any())
     }
 
-    /// Withdrawn frames are dirty and not initialised, which no other frame is: so a free of one
-    /// as a boot frame, which began before it came into the heap and was withdrawn, is refused.
-    fn mark_withdrawn(&self, span: Span, withdrawn: bool) {
-        for word in span.words() {
-            if let Some(dirty) = self.marks.dirty.get(word) {
-                if withdrawn {
-                    dirty.fetch_or(span.mask(word), Ordering::Relaxed);
-                } else {
-                    dirty.fetch_and(!span.mask(word), Ordering::Relaxed);
-                }
-            }
+    /// Makes frame `bit`, if `given`, one that has been in the heap, as one in use, for the holder of
+    /// Busy. Returns the entry that goes with it.
+    fn known(&self, was: Entry, bit: u32, given: bool) -> Entry {
+        let frame = Span::new(bit, 1);
+        if was.is(ChunkState::Untouched) {
+            self.write_planes(|word| (0, frame.mask(word)));
+            return was.with_state(ChunkState::Broken).with_complete(false);
         }
-    }
-
-    /// Lets withdrawn frames be put back as new ones.
-    pub(crate) fn readmit<P: Platform>(&self, platform: &P, span: Span) {
-        let held = self.hold(platform);
-        let was = held.was;
-        if was.is(ChunkState::Broken) {
-            self.mark_withdrawn(span, false);
+        if given && let Some(known) = self.marks.initialised.get((bit / 64) as usize) {
+            known.fetch_or(frame.mask((bit / 64) as usize), Ordering::Relaxed);
         }
-        held.release(was);
+        was
     }
 }

@@ -11,7 +11,7 @@ impl Chunk<'_> {
     #[inline]
     pub(super) fn flip(entry: &AtomicU32, from: ChunkState, to: ChunkState) -> bool {
         let mut old = Entry(entry.load(Ordering::Acquire));
-        while old.is(from) && !old.is_referenced() {
+        while old.is(from) && !old.is_exceptional() {
             // Acquire and Release pair with one another across the two directions: what the last
             // user of the frames wrote happens before what the next one does.
             match entry.compare_exchange(

@@ -1,0 +1,102 @@
+//! What follows a step that did not look at the records: are the frames that were taken the taker's,
+//! and may those that were freed be free?
+
+use super::free::kept_error;
+use super::{Heap, Piece};
+use crate::addr::FrameRange;
+use crate::error::FreeError;
+use crate::index::{Leaving, OfflineRefusal, Span, WORDS};
+use crate::platform::Platform;
+use crate::state::PageState;
+use crate::sync::fence_after_rmw;
+
+impl<P: Platform> Heap<'_, P> {
+    /// Whether all frames of `taken`, which the caller has just taken, are his. If not, those that are
+    /// are free again, and the others are left to whom they belong.
+    ///
+    /// Cost: an entry for each chunk, and where that is exceptional Busy for a look at the records.
+    pub(crate) fn vet(&self, taken: FrameRange) -> bool {
+        // The frames were taken before; the entries are read behind it. Pairs with the fence of who
+        // gives a frame a record.
+        fence_after_rmw();
+        let (start, end) = (taken.start().get(), taken.end().get());
+        let mut at = start;
+        while let Some(piece) = self.piece_before(at, end) {
+            if let Some(chunk) = self.chunk_of(&piece)
+                && !chunk.settled(self.cpu.platform).is_exceptional()
+            {
+                at = piece.end();
+                continue;
+            }
+            if self.spoiled(&piece) != [0; WORDS] {
+                self.put_rest(start, end);
+                return false;
+            }
+            at = piece.end();
+        }
+        true
+    }
+
+    fn piece_before(&self, at: u64, end: u64) -> Option<Piece<'_>> {
+        if at < end { self.piece(at, end) } else { None }
+    }
+
+    /// The frames of a piece that are not who has taken it's.
+    fn spoiled(&self, piece: &Piece<'_>) -> [u64; WORDS] {
+        self.chunk_of(piece).map_or([0; WORDS], |chunk| chunk.vet(self.cpu.platform, piece.span))
+    }
+
+    /// Puts those frames of `[start, end)` back that are not spoiled.
+    fn put_rest(&self, start: u64, end: u64) {
+        let mut at = start;
+        while let Some(piece) = self.piece_before(at, end) {
+            let spoiled = self.spoiled(&piece);
+            let is_spoiled = |bit: &u32| {
+                spoiled.get((*bit / 64) as usize).is_some_and(|word| word >> (bit % 64) & 1 != 0)
+            };
+            let Some(arena) = self.arena_of(&piece) else { return };
+            let mut first = piece.span.first;
+            while let Some(from) = (first..piece.span.end()).find(|bit| !is_spoiled(bit)) {
+                let behind = (from..piece.span.end()).find(is_spoiled).unwrap_or(piece.span.end());
+                // Ours since a moment ago: nobody can refuse them.
+                let span = Span::new(from, behind - from);
+                let _ = arena.put_span(&self.cpu, piece.chunk, span, &[0; WORDS]);
+                first = behind;
+            }
+            at = piece.end();
+        }
+    }
+
+    /// The state of a piece's first frame, if it is on its way out of use.
+    pub(crate) fn leaving(&self, piece: &Piece<'_>) -> Option<PageState> {
+        let record = self.chunk_of(piece)?.record_of(self.cpu.platform, piece.span.first);
+        Some(match record.leaving()? {
+            Leaving::Offlining => PageState::Offlining,
+            Leaving::BrokenOfflining => PageState::BrokenOfflining,
+            Leaving::Offlined => PageState::Offlined,
+            Leaving::Broken => PageState::Broken,
+        })
+    }
+
+    /// Lets a piece's first frame come back.
+    pub(crate) fn online(&self, piece: &Piece<'_>) -> Result<(), OfflineRefusal> {
+        let arena = self.arena_of(piece).ok_or(OfflineRefusal::State)?;
+        arena.online(&self.cpu, piece.chunk, piece.span.first)
+    }
+
+    /// Looks at what a quick free of `freed`, frames of one word, did not look at. `Err`: a frame was
+    /// not to be freed, and it and those behind it are in use again, but for what others have taken
+    /// since.
+    pub(crate) fn review(&self, freed: FrameRange) -> Result<(), FreeError> {
+        let (start, end) = (freed.start().get(), freed.end().get());
+        let Some(piece) = self.piece(start, end) else { return Ok(()) };
+        let Some(arena) = self.arena_of(&piece) else { return Ok(()) };
+        let Some(chunk) = arena.chunk(piece.chunk) else { return Ok(()) };
+        let result = chunk.review(self.cpu.platform, piece.span);
+        // Who else saw the word full may have found the chunk not to be merged for a record's sake.
+        arena.merge_ripe(&self.cpu, piece.chunk);
+        result.map_err(|(bit, kept)| {
+            kept_error(piece.frame(bit), kept, u64::from(bit - piece.span.first))
+        })
+    }
+}
