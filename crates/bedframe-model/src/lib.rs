@@ -78,6 +78,7 @@ mod buddy;
 mod count;
 mod judge;
 mod mutant;
+mod offline;
 mod ranges;
 mod search;
 mod segment;

@@ -29,11 +29,21 @@ pub enum FrameState {
     Metadata,
     /// RAM withheld as bad.
     Bad,
+    /// Handed out by the boot allocator, and to be withdrawn when it is given back.
+    GivenOfflining,
+    /// Handed out by the heap, and to be withdrawn when it is given back.
+    Offlining,
+    /// Handed out, and to be withdrawn for good when it is given back.
+    BrokenOfflining,
+    /// Withdrawn.
+    Offlined,
+    /// Withdrawn for good.
+    Broken,
 }
 
 impl FrameState {
     /// Every state.
-    pub const ALL: [FrameState; 8] = [
+    pub const ALL: [FrameState; 13] = [
         FrameState::Hole,
         FrameState::Free,
         FrameState::Given,
@@ -42,6 +52,11 @@ impl FrameState {
         FrameState::Reserved,
         FrameState::Metadata,
         FrameState::Bad,
+        FrameState::GivenOfflining,
+        FrameState::Offlining,
+        FrameState::BrokenOfflining,
+        FrameState::Offlined,
+        FrameState::Broken,
     ];
 
     /// The page state that a frame known so is in.
@@ -54,7 +69,10 @@ impl FrameState {
             FrameState::InUse => PageState::InUse,
             FrameState::Releasable | FrameState::Reserved => PageState::Reserved,
             FrameState::Metadata => PageState::Metadata,
-            FrameState::Bad => PageState::Broken,
+            FrameState::Bad | FrameState::Broken => PageState::Broken,
+            FrameState::GivenOfflining | FrameState::Offlining => PageState::Offlining,
+            FrameState::BrokenOfflining => PageState::BrokenOfflining,
+            FrameState::Offlined => PageState::Offlined,
         }
     }
 
@@ -63,13 +81,18 @@ impl FrameState {
     #[must_use]
     pub const fn free_refusal(self) -> Option<FreeRefusal> {
         match self {
-            FrameState::Given | FrameState::InUse => None,
+            FrameState::Given
+            | FrameState::InUse
+            | FrameState::GivenOfflining
+            | FrameState::Offlining
+            | FrameState::BrokenOfflining => None,
+            FrameState::Offlined => Some(FreeRefusal::Offlined),
             FrameState::Hole => Some(FreeRefusal::Hole),
             FrameState::Free => Some(FreeRefusal::AlreadyFree),
             FrameState::Releasable => Some(FreeRefusal::Releasable),
             FrameState::Reserved => Some(FreeRefusal::Reserved),
             FrameState::Metadata => Some(FreeRefusal::Metadata),
-            FrameState::Bad => Some(FreeRefusal::Bad),
+            FrameState::Bad | FrameState::Broken => Some(FreeRefusal::Bad),
         }
     }
 
@@ -79,11 +102,52 @@ impl FrameState {
     pub const fn release_refusal(self) -> Option<FreeRefusal> {
         match self {
             FrameState::Releasable | FrameState::Bad => None,
-            FrameState::Given | FrameState::InUse => Some(FreeRefusal::NotReleasable),
+            FrameState::Given
+            | FrameState::InUse
+            | FrameState::GivenOfflining
+            | FrameState::Offlining
+            | FrameState::BrokenOfflining
+            | FrameState::Offlined
+            | FrameState::Broken => Some(FreeRefusal::NotReleasable),
             FrameState::Hole => Some(FreeRefusal::Hole),
             FrameState::Free => Some(FreeRefusal::AlreadyFree),
             FrameState::Reserved => Some(FreeRefusal::Reserved),
             FrameState::Metadata => Some(FreeRefusal::Metadata),
+        }
+    }
+
+    /// What becomes of a frame that is given back.
+    #[must_use]
+    pub const fn freed(self) -> FrameState {
+        match self {
+            FrameState::GivenOfflining | FrameState::Offlining => FrameState::Offlined,
+            FrameState::BrokenOfflining => FrameState::Broken,
+            _ => FrameState::Free,
+        }
+    }
+
+    /// What becomes of a frame that is to be withdrawn, for good if `broken`; `None` if it cannot be.
+    #[must_use]
+    pub const fn withdrawn(self, broken: bool) -> Option<FrameState> {
+        use FrameState::*;
+        Some(match (self, broken) {
+            (Free, false) => Offlined,
+            (Free | Offlined, true) => Broken,
+            (Given, false) => GivenOfflining,
+            (InUse, false) => Offlining,
+            (Given | InUse | GivenOfflining | Offlining, true) => BrokenOfflining,
+            _ => return None,
+        })
+    }
+
+    /// What becomes of a frame that is let back; `None` if it cannot be.
+    #[must_use]
+    pub const fn let_back(self) -> Option<FrameState> {
+        match self {
+            FrameState::GivenOfflining => Some(FrameState::Given),
+            FrameState::Offlining => Some(FrameState::InUse),
+            FrameState::Offlined => Some(FrameState::Free),
+            _ => None,
         }
     }
 
@@ -92,7 +156,14 @@ impl FrameState {
     /// whoever came first: firmware maps come unsorted and overlapping.
     pub(crate) const fn strictness(self) -> Option<u8> {
         match self {
-            FrameState::Given | FrameState::InUse | FrameState::Metadata => None,
+            FrameState::Given
+            | FrameState::InUse
+            | FrameState::Metadata
+            | FrameState::GivenOfflining
+            | FrameState::Offlining
+            | FrameState::BrokenOfflining
+            | FrameState::Offlined
+            | FrameState::Broken => None,
             FrameState::Hole | FrameState::Free => Some(0),
             FrameState::Releasable => Some(1),
             FrameState::Reserved => Some(2),
@@ -112,6 +183,11 @@ impl fmt::Display for FrameState {
             FrameState::Reserved => "reserved",
             FrameState::Metadata => "metadata",
             FrameState::Bad => "bad",
+            FrameState::GivenOfflining => "boot-allocated, offlining",
+            FrameState::Offlining => "offlining",
+            FrameState::BrokenOfflining => "broken, offlining",
+            FrameState::Offlined => "offlined",
+            FrameState::Broken => "broken",
         })
     }
 }

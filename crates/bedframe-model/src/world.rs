@@ -236,7 +236,13 @@ impl World {
     /// Names the first frame that is not handed out, and why it is none.
     pub fn free(&mut self, range: FrameRange) -> Result<(), FreeError> {
         self.check_free(range)?;
-        self.set_free(range);
+        let given_back: Vec<_> = self.states.walk(range).collect();
+        for (piece, state) in given_back {
+            match state.freed() {
+                FrameState::Free => self.set_free(piece),
+                withdrawn => self.states.set(piece, withdrawn),
+            }
+        }
         Ok(())
     }
 

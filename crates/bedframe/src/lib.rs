@@ -102,6 +102,8 @@
 //!   embedder through [`Platform::misuse`]: panic there, or leak the frames and go on. A free that
 //!   comes so late that the frame has been handed out anew cannot be told from a right one. A frame
 //!   that is [referred to](Memory::reference) is refused too, until its last reference is gone.
+//! * A frame can be [withdrawn](Memory::offline) at any time, free or in use, and let back; one that is
+//!   [broken](Memory::mark_broken) never comes back, and nobody is handed it again.
 //! * The sum over all states is the RAM that was added: [`Memory::statistics`] counts it,
 //!   [`Memory::validate`] proves it at rest.
 //!

@@ -128,10 +128,11 @@ impl<P> Memory<P> {
         self
     }
 
-    /// The same, with space for records, so that frames can be [referred to](Memory::reference).
+    /// The same, with space for records, so that frames can be [referred to](Memory::reference) and
+    /// [withdrawn](Memory::offline).
     ///
-    /// It costs 4.125 bytes for each frame of RAM, reserved as metadata when the heap starts, and
-    /// written for one chunk at a time when the first of its frames is referred to.
+    /// It costs 8.125 bytes for each frame of RAM, reserved as metadata when the heap starts, and
+    /// written for one chunk at a time when the first of its frames becomes exceptional.
     #[must_use]
     pub const fn with_records(mut self) -> Self {
         self.with_records = true;

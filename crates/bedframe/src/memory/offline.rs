@@ -108,6 +108,9 @@ impl<P: Platform> Memory<P> {
             let bit = piece.span.first;
             let known = look.initialised_word((bit / 64) as usize) >> (bit % 64) & 1 != 0;
             let given = !known && self.asking().ask(frame).1.kind() == Kind::Given;
+            if !known && !given {
+                return Err(refused());
+            }
             match chunk.offline(&self.platform, bit, given, broken) {
                 Ok(true) => return Ok(Withdrawal::Done),
                 Ok(false) => return Ok(Withdrawal::Pending),

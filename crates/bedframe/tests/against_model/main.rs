@@ -24,6 +24,9 @@ fn op() -> impl Strategy<Value = Op> {
         1 => seed.prop_map(Op::Bad),
         1 => seed.prop_map(Op::AddRam),
         1 => seed.prop_map(Op::Start),
+        2 => seed.prop_map(Op::Offline),
+        1 => seed.prop_map(Op::Break),
+        2 => seed.prop_map(Op::Online),
     ]
 }
 

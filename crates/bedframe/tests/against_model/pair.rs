@@ -2,7 +2,7 @@
 
 use bedframe::{
     AllocError, FrameRange, FreeError, Memory, Mfn, NodeId, Nodes, Order, Pool, RangeKind, Request,
-    Zone,
+    Withdrawal, Zone,
 };
 use bedframe_hosted::{HostedMemory, HostedPlatform, set_cpu};
 use bedframe_model::{Config, FrameState, World};
@@ -26,6 +26,9 @@ pub enum Op {
     Bad(u64),
     AddRam(u64),
     Start(u64),
+    Offline(u64),
+    Break(u64),
+    Online(u64),
 }
 
 /// A small random number generator: the operations' details need no shrinking of their own.
@@ -71,7 +74,7 @@ impl Pair {
             host.fill_garbage(FrameRange::new(Mfn::ZERO, end).unwrap(), layout.garbage).unwrap();
         }
         let platform = HostedPlatform::new(host).with_mapped(layout.xen_heap.mapped());
-        let mut memory = Memory::new(platform);
+        let mut memory = Memory::new(platform).with_records();
         if layout.frame_zero {
             memory = memory.hand_out_frame_zero();
         }
@@ -130,6 +133,7 @@ impl Pair {
             Op::Alloc(seed) | Op::Free(seed) | Op::FreeUnion(seed) | Op::FreeAny(seed) => Rng(seed),
             Op::Release(seed) | Op::Reserve(seed) | Op::ReserveReleasable(seed) => Rng(seed),
             Op::Bad(seed) | Op::AddRam(seed) | Op::Start(seed) => Rng(seed),
+            Op::Offline(seed) | Op::Break(seed) | Op::Online(seed) => Rng(seed),
         };
         set_cpu(bedframe::CpuId(rng.below(7) as u32));
         match op {
@@ -160,8 +164,26 @@ impl Pair {
                 }
             }
             Op::Start(_) => self.start()?,
+            Op::Offline(_) | Op::Break(_) | Op::Online(_) => self.withdraw(op, rng)?,
         }
         self.compare(op)
+    }
+
+    /// Withdraws a few frames in a row, or lets them back.
+    fn withdraw(&mut self, op: &Op, rng: &mut Rng) -> Outcome {
+        let some = self.any_range(rng);
+        for frame in some.iter().take(1 + rng.below(6) as usize) {
+            let (ours, theirs) = match op {
+                Op::Offline(_) => (self.memory.offline(frame), self.model.offline(frame)),
+                Op::Break(_) => (self.memory.mark_broken(frame), self.model.mark_broken(frame)),
+                _ => {
+                    let done = |()| Withdrawal::Done;
+                    (self.memory.online(frame).map(done), self.model.online(frame).map(done))
+                }
+            };
+            prop_assert_eq!(ours, theirs, "{:?} {}", op, frame);
+        }
+        Ok(())
     }
 
     fn start(&mut self) -> Outcome {
@@ -385,7 +407,11 @@ impl Pair {
         prop_assert_eq!(counts.uninitialised, model(FrameState::Given));
         prop_assert_eq!(counts.releasable, model(FrameState::Releasable));
         prop_assert_eq!(counts.reserved + counts.frame_zero, model(FrameState::Reserved));
-        prop_assert_eq!(counts.bad, model(FrameState::Bad));
+        prop_assert_eq!(counts.bad, model(FrameState::Bad) + model(FrameState::Broken));
+        prop_assert_eq!(counts.offlined, model(FrameState::Offlined));
+        let offlining =
+            [FrameState::GivenOfflining, FrameState::Offlining, FrameState::BrokenOfflining];
+        prop_assert_eq!(counts.offlining, offlining.into_iter().map(model).sum::<u64>());
         prop_assert_eq!(counts.metadata, model(FrameState::Metadata));
         Ok(())
     }
@@ -415,6 +441,7 @@ impl Pair {
         self.compare("freeing everything")?;
         prop_assert_eq!(self.memory.statistics().in_use, 0);
         prop_assert_eq!(self.memory.statistics().uninitialised, 0);
+        prop_assert_eq!(self.memory.statistics().offlining, 0);
         prop_assert_eq!(bedframe_hosted::interrupt_count().depth, 0);
         prop_assert_eq!(bedframe_hosted::interrupt_count().mismatched, 0);
         Ok(())

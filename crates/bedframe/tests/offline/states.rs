@@ -195,3 +195,34 @@ fn without_records() {
     assert_eq!(plain.online(frame(100)), Err(OfflineError::NoRecords));
     plain.validate().unwrap();
 }
+
+/// Memory that is plugged in unmapped has its index in the heap's: those frames are the heap's no more,
+/// and cannot be withdrawn as if somebody could give them back.
+#[test]
+fn metadata_that_came_from_the_heap_stays() {
+    use bedframe::{Memory, NodeId, XenHeap};
+    use bedframe_hosted::{HostedMemory, HostedPlatform};
+    let host = HostedMemory::new(frame(FRAMES)).unwrap();
+    let mapped = XenHeap::Limited { limit: frame(4096) };
+    let platform = HostedPlatform::new(host).with_mapped(mapped.mapped());
+    let memory = Memory::new(platform).with_records();
+    memory.set_xen_heap(mapped).unwrap();
+    // SAFETY: the hosted machine's memory is used by nobody else.
+    unsafe { memory.add_ram(frames(1, 4000), NodeId(0)) }.unwrap();
+    memory.start(1).unwrap();
+    let before: Vec<_> = metadata(&memory);
+    // SAFETY: as above.
+    unsafe { memory.add_ram(frames(5000, 3000), NodeId(0)) }.unwrap();
+    let fresh: Vec<_> = metadata(&memory).into_iter().filter(|f| !before.contains(f)).collect();
+    assert!(!fresh.is_empty() && fresh.iter().all(|frame| frame.get() < 4096));
+    for frame in fresh {
+        let refused = OfflineError::State { frame, state: PageState::Metadata };
+        assert_eq!(memory.offline(frame), Err(refused));
+        assert_eq!(memory.mark_broken(frame), Err(refused));
+    }
+    memory.validate().unwrap();
+
+    fn metadata(memory: &Memory<HostedPlatform>) -> Vec<bedframe::Mfn> {
+        (0..FRAMES).map(frame).filter(|f| memory.state(*f) == PageState::Metadata).collect()
+    }
+}
