@@ -4,7 +4,8 @@
 //!
 //! 1. `base` is the start of a readable and writable mapping of `len` bytes, in one piece, from
 //!    [`Mapping::new`] to the drop. In between, parts of it are only ever replaced in place by
-//!    other readable and writable mappings.
+//!    other readable and writable mappings, or made inaccessible for good where the machine is to be
+//!    broken: an access there ends the process.
 //! 2. The address space behind `base..base + len` is used by nothing but this mapping, so that no
 //!    Rust object but the words given out by [`Mapping::word`] lies there.
 //! 3. Every access that this crate makes is to an aligned 8-byte word, and atomic.
@@ -19,7 +20,7 @@ use std::sync::atomic::AtomicU64;
 use bedframe::{CpuId, FreeError, InterruptMask, Mfn, NodeId, Platform};
 use rustix::fs::{self, FallocateFlags, MemfdFlags};
 use rustix::io::Errno;
-use rustix::mm::{self, Advice, MapFlags, ProtFlags};
+use rustix::mm::{self, Advice, MapFlags, MprotectFlags, ProtFlags};
 
 use crate::platform::HostedPlatform;
 
@@ -108,6 +109,14 @@ impl Mapping {
             std::process::abort();
         }
         Err(error)
+    }
+
+    /// Makes these bytes inaccessible for good. Offset and length are multiples of a page and inside the
+    /// mapping.
+    pub(crate) fn cut_off(&self, offset: usize, len: usize) -> Result<(), Errno> {
+        self.check(offset, len)?;
+        // SAFETY: the range lies inside the mapping, and is given up as (1) says.
+        unsafe { mm::mprotect(self.at(offset), len, MprotectFlags::empty()) }
     }
 
     fn at(&self, offset: usize) -> *mut c_void {

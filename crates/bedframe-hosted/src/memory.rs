@@ -231,6 +231,21 @@ impl HostedMemory {
         self.mapping.zap(start, bytes).map_err(HostedError::host("take memory back"))
     }
 
+    /// Breaks the frames of `range`: from here on every access to them ends the process, as a machine
+    /// check would end a machine. There is no way back.
+    ///
+    /// # Errors
+    ///
+    /// [`HostedError::OutOfRange`] past the end, [`HostedError::Host`] if the host refuses, of whose
+    /// mappings each broken range takes two.
+    pub fn break_frames(&self, range: FrameRange) -> Result<(), HostedError> {
+        let (start, bytes) = self.span(range)?;
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.mapping.cut_off(start, bytes).map_err(HostedError::host("break frames"))
+    }
+
     /// Whether no frame of `range` was touched since the start or the last [`HostedMemory::zap`],
     /// so that it reads as zeros, found without touching any. Frames with laid garbage have no
     /// answer: they always look untouched.

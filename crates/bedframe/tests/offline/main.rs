@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `states.rs` | every state, withdrawn, broken and let back; what is refused |
 //! | `blocks.rs` | blocks around a withdrawn frame |
+//! | `traps.rs` | a machine on which nobody may touch a broken frame |
 //! | `scripts.rs` | random scripts against a list of states |
 
 mod blocks;
 mod scripts;
 mod states;
+mod traps;
 
 use bedframe::{FrameRange, Memory, Mfn, NodeId, Request};
 use bedframe_hosted::{HostedMemory, HostedPlatform};
