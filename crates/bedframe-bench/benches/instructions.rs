@@ -1,4 +1,5 @@
-//! How many instructions Bedframe's own paths take:
+//! How many instructions Bedframe's own paths take, and beside them those of the sketch, the bare steps on
+//! bits that no allocator of this layout does without:
 //! `cargo bench -p bedframe-bench --bench instructions`.
 //!
 //! Callgrind counts, so a busy machine counts the same as a quiet one, and a regression of a single
@@ -7,27 +8,28 @@
 
 use std::hint::black_box;
 
-use bedframe_bench::contender::{Bedframe, Contender, Cpu, Machine};
+use bedframe_bench::contender::{Bedframe, Contender, Cpu, Machine, Sketch};
 use gungraun::{library_benchmark, library_benchmark_group, main};
 
 /// Frames of the machine: 256 MiB, which valgrind walks in a moment.
 const FRAMES: u64 = 1 << 16;
 
 /// A machine, what is held of it, and the places of what is freed one after the other.
-struct Stand {
-    bedframe: Bedframe,
+struct Stand<C> {
+    contender: C,
+    order: u8,
     held: Vec<u32>,
     places: Vec<usize>,
 }
 
 /// With `percent` in use, at random unless it is all or nothing.
-fn stand(order: u8, percent: usize) -> Stand {
+fn stand<C: Contender>(order: u8, percent: usize) -> Stand<C> {
     let machine = Machine { frames: FRAMES, cpus: 1, order };
-    let bedframe = Bedframe::new(machine).expect("memory for a machine");
+    let contender = C::new(machine).expect("memory for a machine");
     let mut rng = fastrand::Rng::with_seed(1);
     let mut held = Vec::with_capacity((FRAMES >> order) as usize);
     {
-        let mut cpu = bedframe.cpu(0);
+        let mut cpu = contender.cpu(0);
         held.extend(std::iter::from_fn(|| cpu.alloc(order)));
         if percent < 100 {
             rng.shuffle(&mut held);
@@ -41,61 +43,114 @@ fn stand(order: u8, percent: usize) -> Stand {
         }
     }
     let places = (0..1000).map(|_| rng.usize(..held.len().max(1))).collect();
-    Stand { bedframe, held, places }
+    Stand { contender, order, held, places }
+}
+
+/// What is held, in a random order.
+fn shuffled<C>(mut stand: Stand<C>) -> Stand<C> {
+    fastrand::Rng::with_seed(2).shuffle(&mut stand.held);
+    stand
+}
+
+/// Each block replaced four times on average, as `bedframe bench` does before it measures.
+fn settled<C: Contender>(mut stand: Stand<C>) -> Stand<C> {
+    let mut rng = fastrand::Rng::with_seed(3);
+    let mut cpu = stand.contender.cpu(0);
+    for _ in 0..4 * stand.held.len() {
+        let place = rng.usize(..stand.held.len());
+        replace(&mut cpu, &mut stand.held[place], stand.order);
+    }
+    drop(cpu);
+    stand
+}
+
+/// Frees a block and allocates one.
+#[inline(always)]
+fn replace(cpu: &mut impl Cpu, held: &mut u32, order: u8) {
+    assert!(cpu.free(*held, order));
+    *held = cpu.alloc(order).expect("free memory");
+}
+
+/// Frees all that is held.
+#[inline(always)]
+fn free_all<C: Contender>(mut stand: Stand<C>) -> Stand<C> {
+    let mut cpu = stand.contender.cpu(0);
+    for frame in stand.held.drain(..) {
+        assert!(cpu.free(frame, stand.order));
+    }
+    drop(cpu);
+    stand
 }
 
 // A thousand allocations, each with its free.
 #[library_benchmark]
-#[bench::order_0(stand(0, 0))]
-#[bench::order_0_half(stand(0, 50))]
-#[bench::order_3(stand(3, 0))]
-#[bench::order_9(stand(9, 0))]
-fn pairs(stand: Stand) -> Stand {
-    let order = (FRAMES / (stand.held.capacity() as u64).max(1)).ilog2() as u8;
-    let mut cpu = stand.bedframe.cpu(0);
+#[bench::order_0(stand::<Bedframe>(0, 0))]
+#[bench::sketch_order_0(stand::<Sketch>(0, 0))]
+#[bench::order_0_half(stand::<Bedframe>(0, 50))]
+#[bench::sketch_order_0_half(stand::<Sketch>(0, 50))]
+#[bench::order_3(stand::<Bedframe>(3, 0))]
+#[bench::order_9(stand::<Bedframe>(9, 0))]
+#[bench::sketch_order_9(stand::<Sketch>(9, 0))]
+fn pairs<C: Contender>(stand: Stand<C>) -> Stand<C> {
+    let order = stand.order;
+    let mut cpu = stand.contender.cpu(0);
     for _ in 0..1000 {
         let frame = cpu.alloc(order).expect("free memory");
         assert!(cpu.free(black_box(frame), order));
     }
+    drop(cpu);
     stand
 }
 
 // All there is.
 #[library_benchmark]
-#[bench::order_0(stand(0, 0))]
-fn bulk_allocate(mut stand: Stand) -> Stand {
-    let mut cpu = stand.bedframe.cpu(0);
-    stand.held.extend(std::iter::from_fn(|| cpu.alloc(0)));
+#[bench::order_0(stand::<Bedframe>(0, 0))]
+#[bench::sketch_order_0(stand::<Sketch>(0, 0))]
+#[bench::order_9(stand::<Bedframe>(9, 0))]
+#[bench::sketch_order_9(stand::<Sketch>(9, 0))]
+fn bulk_allocate<C: Contender>(mut stand: Stand<C>) -> Stand<C> {
+    let mut cpu = stand.contender.cpu(0);
+    stand.held.extend(std::iter::from_fn(|| cpu.alloc(stand.order)));
+    drop(cpu);
     stand
 }
 
 // All there is, in the order in which it was allocated.
 #[library_benchmark]
-#[bench::order_0(stand(0, 100))]
-fn bulk_free(mut stand: Stand) -> Stand {
-    let mut cpu = stand.bedframe.cpu(0);
-    for frame in stand.held.drain(..) {
-        assert!(cpu.free(frame, 0));
-    }
-    stand
+#[bench::order_0(stand::<Bedframe>(0, 100))]
+#[bench::sketch_order_0(stand::<Sketch>(0, 100))]
+#[bench::order_9(stand::<Bedframe>(9, 100))]
+#[bench::sketch_order_9(stand::<Sketch>(9, 100))]
+fn bulk_free<C: Contender>(stand: Stand<C>) -> Stand<C> {
+    free_all(stand)
+}
+
+// The same in a random order.
+#[library_benchmark]
+#[bench::order_0(shuffled(stand::<Bedframe>(0, 100)))]
+#[bench::sketch_order_0(shuffled(stand::<Sketch>(0, 100)))]
+fn random_free<C: Contender>(stand: Stand<C>) -> Stand<C> {
+    free_all(stand)
 }
 
 // A thousand times: free a random one, allocate one.
 #[library_benchmark]
-#[bench::order_0(stand(0, 50))]
-fn churn(mut stand: Stand) -> Stand {
-    let mut cpu = stand.bedframe.cpu(0);
+#[bench::order_0(stand::<Bedframe>(0, 50))]
+#[bench::sketch_order_0(stand::<Sketch>(0, 50))]
+#[bench::order_0_settled(settled(stand::<Bedframe>(0, 50)))]
+#[bench::sketch_order_0_settled(settled(stand::<Sketch>(0, 50)))]
+fn churn<C: Contender>(mut stand: Stand<C>) -> Stand<C> {
+    let mut cpu = stand.contender.cpu(0);
     for place in &stand.places {
-        let place = &mut stand.held[*place];
-        assert!(cpu.free(*place, 0));
-        *place = cpu.alloc(0).expect("free memory");
+        replace(&mut cpu, &mut stand.held[*place], stand.order);
     }
+    drop(cpu);
     stand
 }
 
 library_benchmark_group!(
     name = paths;
-    benchmarks = pairs, bulk_allocate, bulk_free, churn
+    benchmarks = pairs, bulk_allocate, bulk_free, random_free, churn
 );
 
 main!(library_benchmark_groups = paths);

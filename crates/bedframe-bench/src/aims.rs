@@ -28,12 +28,14 @@ pub struct Verdict {
     pub at_most: bool,
     /// Whether the aim is reached.
     pub met: bool,
+    /// The time in it of Bedframe, divided by that of `sketch`: see [`Figure::to_floor`].
+    pub to_floor: Option<f64>,
     /// Where it is missed, what stands in the way.
     pub because: Option<&'static str>,
 }
 
 impl Verdict {
-    fn new(aim: &Aim, measured: f64) -> Self {
+    fn new(aim: &Aim, measured: f64, to_floor: Option<f64>) -> Self {
         let met = if aim.at_most { measured <= aim.limit } else { measured >= aim.limit };
         Self {
             aim: aim.words.clone(),
@@ -41,6 +43,7 @@ impl Verdict {
             limit: aim.limit,
             at_most: aim.at_most,
             met,
+            to_floor,
             because: (!met).then_some(aim.because),
         }
     }
@@ -62,13 +65,16 @@ struct Key {
 }
 
 impl Key {
-    fn of(self, allocator: &str, results: &[Figure]) -> Option<f64> {
-        let found = results.iter().find(|figure| {
+    fn figure<'a>(&self, allocator: &str, results: &'a [Figure]) -> Option<&'a Figure> {
+        results.iter().find(|figure| {
             figure.allocator == allocator
                 && (figure.workload, figure.metric) == (self.workload, self.metric)
                 && (figure.order, figure.threads) == (self.order, self.threads)
-        });
-        found.map(|figure| figure.median)
+        })
+    }
+
+    fn of(&self, allocator: &str, results: &[Figure]) -> Option<f64> {
+        self.figure(allocator, results).map(|figure| figure.median)
     }
 }
 
@@ -113,19 +119,19 @@ fn beside_peers(results: &[Figure], verdicts: &mut Vec<Verdict>) {
         ("order 9, bulk free", Bulk, FreeNs, 9, Buddy::NAME, 0.5, WHOLE),
     ] {
         let key = Key { workload, metric, order, threads: 1 };
-        if let (Some(ours), Some(theirs)) = (key.of(OURS, results), key.of(peer, results)) {
+        if let (Some(ours), Some(theirs)) = (key.figure(OURS, results), key.of(peer, results)) {
             let words = format!("{words}, against {peer}");
             let aim = Aim { words, limit, at_most: true, because };
-            verdicts.push(Verdict::new(&aim, ours / theirs));
+            verdicts.push(Verdict::new(&aim, ours.median / theirs, ours.to_floor));
         }
     }
     let key = Key { workload: Workload::Churn64, metric: PairNs, order: 0, threads: 1 };
     let best = SHARING.iter().filter_map(|peer| Some((key.of(peer, results)?, peer)));
     let best = best.min_by(|one, other| one.0.total_cmp(&other.0));
-    if let (Some(ours), Some((theirs, peer))) = (key.of(OURS, results), best) {
+    if let (Some(ours), Some((theirs, peer))) = (key.figure(OURS, results), best) {
         let words = format!("churn-64, against the fastest that shares, {peer}");
         let aim = Aim { words, limit: 1.0, at_most: true, because: CHURN };
-        verdicts.push(Verdict::new(&aim, ours / theirs));
+        verdicts.push(Verdict::new(&aim, ours.median / theirs, ours.to_floor));
     }
 }
 
@@ -138,11 +144,11 @@ fn two_threads(results: &[Figure], verdicts: &mut Vec<Verdict>) {
         ("bulk free", Bulk, FreeNs, 0, 1.6),
         ("order 9, repeat", Repeat, PairNs, 9, 1.5),
     ] {
-        let on = |threads| Key { workload, metric, order, threads }.of(OURS, results);
+        let on = |threads| Key { workload, metric, order, threads }.figure(OURS, results);
         if let (Some(one), Some(two)) = (on(1), on(2)) {
             let words = format!("{words}, two threads against one");
             let aim = Aim { words, limit, at_most: true, because: SHARED };
-            verdicts.push(Verdict::new(&aim, two / one));
+            verdicts.push(Verdict::new(&aim, two.median / one.median, two.to_floor));
         }
     }
 }
@@ -186,7 +192,7 @@ fn alone(results: &[Figure], verdicts: &mut Vec<Verdict>) {
     ] {
         if let Some(measured) = measured {
             let aim = Aim { words: words.into(), limit, at_most, because };
-            verdicts.push(Verdict::new(&aim, measured));
+            verdicts.push(Verdict::new(&aim, measured, None));
         }
     }
 }

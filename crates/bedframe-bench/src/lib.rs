@@ -15,7 +15,9 @@
 //!
 //! What the contenders promise differs, and [`contender::Nature`] says how. Only Bedframe and the
 //! model refuse every wrong free; the bare magazine shares nothing; the cache is unchecked and hides
-//! frames, and is shown as what it is.
+//! frames, and is shown as what it is. The sketch is no peer at all but the floor of the layout: the
+//! locked instructions on bare bits, without which no frame of Bedframe's changes hands. What is above it
+//! is the price of checks, packing and merging; [`Figure::to_floor`] says how much that is.
 //!
 //! # Without the program
 //!

@@ -67,6 +67,9 @@ pub struct Figure {
     pub max: f64,
     /// How many rounds there were.
     pub rounds: usize,
+    /// The median, divided by that of `sketch` beside it: by how much this is above the least that an
+    /// atomic bit a frame can cost. None where that was not measured.
+    pub to_floor: Option<f64>,
 }
 
 fn name_of<S: serde::Serializer>(workload: &Workload, to: S) -> Result<S::Ok, S::Error> {
@@ -96,6 +99,7 @@ impl Figure {
             min,
             max,
             rounds: sorted.len(),
+            to_floor: None,
         })
     }
 

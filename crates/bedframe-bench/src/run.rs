@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use crate::aims::{Verdict, judge};
-use crate::contender::{Bedframe, Bitmap, Buddy, Cache, Contender, List, Magazine, Model};
+use crate::contender::{Bedframe, Bitmap, Buddy, Cache, Contender, List, Magazine, Model, Sketch};
 use crate::plan::{Cell, Effort, Workload, cells};
 use crate::results::{Figure, Metric};
 use crate::trouble::Trouble;
@@ -57,8 +57,9 @@ const fn entry<C: Contender + 'static>() -> Entry {
 }
 
 /// Everyone who can be measured.
-pub const CONTENDERS: [Entry; 7] = [
+pub const CONTENDERS: [Entry; 8] = [
     entry::<Bedframe>(),
+    entry::<Sketch>(),
     entry::<Magazine>(),
     entry::<Cache>(),
     entry::<Bitmap>(),
@@ -112,6 +113,7 @@ pub fn run(settings: &Settings, mut progress: impl FnMut(Stage)) -> Result<Outco
         measure(settings, cell, told, &mut results)?;
         done += cell.rounds;
     }
+    beside_floor(&mut results);
     Ok(Outcome {
         aims: judge(&results),
         results,
@@ -155,6 +157,16 @@ fn measure(
         }
     }
     Ok(())
+}
+
+/// Says of each time how it compares with the least that the layout can come to.
+fn beside_floor(results: &mut [Figure]) {
+    let floors: Vec<Figure> =
+        results.iter().filter(|figure| figure.allocator == Sketch::NAME).cloned().collect();
+    for figure in results {
+        let floor = floors.iter().find(|floor| floor.is_beside(figure));
+        figure.to_floor = floor.map(|floor| figure.median / floor.median);
+    }
 }
 
 /// The numbers below `count`, beginning with another one in each round.

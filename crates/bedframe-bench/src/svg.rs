@@ -2,18 +2,19 @@
 
 use std::fmt::Write;
 
+use crate::contender::{Bedframe, Contender};
 use crate::results::{Figure, Metric};
 use crate::run::{CONTENDERS, Outcome};
 
 const WIDTH: f64 = 1080.0;
 const LEFT: f64 = 270.0;
-const RIGHT: f64 = 30.0;
+const RIGHT: f64 = 72.0;
 const ROW: f64 = 17.0;
 const TOP: f64 = 96.0;
 
 /// Colours that can be told apart, also by those who see few.
 const COLOURS: [&str; CONTENDERS.len()] =
-    ["#0072b2", "#8a8a84", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"];
+    ["#0072b2", "#7b61c9", "#8a8a84", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"];
 
 const STYLE: &str = r##"<style>
   text { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
@@ -58,10 +59,10 @@ pub fn write(outcome: &Outcome) -> String {
     format!(
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0}" width="{WIDTH}" height="{height:.0}" role="img" aria-labelledby="title desc">
 <title id="title">bedframe bench</title>
-<desc id="desc">Nanoseconds for each operation on a logarithmic scale, a row for each workload, a dot for each allocator's median, a line from its least to its most.</desc>
+<desc id="desc">Nanoseconds for each operation on a logarithmic scale, a row for each workload, a dot for each allocator's median, a line from its least to its most; at the right Bedframe's median as a multiple of the sketch's.</desc>
 {STYLE}<rect class="page" x="0.5" y="0.5" width="{:.1}" height="{:.1}" rx="8"/>
 <text class="h" x="20" y="34">bedframe bench</text>
-<text class="s" x="20" y="54">nanoseconds, {kind}; a dot is a median, its line goes from the least to the most</text>
+<text class="s" x="20" y="54">nanoseconds, {kind}; a dot is a median, its line goes from the least to the most; at the right bedframe's as a multiple of the sketch's</text>
 {body}</svg>
 "#,
         WIDTH - 1.0,
@@ -174,6 +175,14 @@ fn draw(body: &mut String, scale: &Scale, y: f64, row: &[&Figure]) {
         r#"<text class="t" x="{x:.1}" y="{:.1}" text-anchor="end">{text}</text>"#,
         y + 4.0
     );
+    let ours = row.iter().find(|figure| figure.allocator == Bedframe::NAME);
+    if let Some(times) = ours.and_then(|ours| ours.to_floor) {
+        let (x, y) = (WIDTH - 28.0, y + 4.0);
+        let _ = writeln!(
+            body,
+            r#"<text class="s" x="{x:.1}" y="{y:.1}" text-anchor="end">{times:.2}x</text>"#
+        );
+    }
     for figure in row {
         let colour = colour(figure.allocator);
         let (from, at, to) = (scale.x(figure.min), scale.x(figure.median), scale.x(figure.max));

@@ -1,7 +1,8 @@
 //! Every contender hands out every frame once, and takes each back.
 
+use bedframe_bench::Workload;
 use bedframe_bench::contender::{
-    Bedframe, Bitmap, Buddy, Cache, Contender, Cpu, List, Machine, Magazine, Model,
+    Bedframe, Bitmap, Buddy, Cache, Contender, Cpu, List, Machine, Magazine, Model, Sketch,
 };
 
 const FRAMES: u64 = 1 << 12;
@@ -20,7 +21,7 @@ fn take_all<C: Contender>(contender: &C, cpu: &mut impl Cpu, order: u8) -> Vec<u
 
 fn serves<C: Contender>() {
     assert!(C::NATURE.most_frames >= FRAMES && !C::NATURE.about.is_empty());
-    for order in [0, 3, 9] {
+    for order in [0, 3, 9].into_iter().filter(|order| C::fits(Workload::Bulk, *order)) {
         let contender = C::new(Machine { frames: FRAMES, cpus: 1, order }).unwrap();
         assert_eq!(contender.check(FRAMES, Some(FRAMES / 512)), Ok(()), "{}", C::NAME);
         for seed in 1..=2 {
@@ -38,6 +39,7 @@ fn serves<C: Contender>() {
 #[test]
 fn every_frame_is_handed_out_once_and_again_after_it_came_back() {
     serves::<Bedframe>();
+    serves::<Sketch>();
     serves::<Magazine>();
     serves::<Cache>();
     serves::<Bitmap>();
@@ -59,29 +61,33 @@ fn shares<C: Contender>() {
 #[test]
 fn who_shares_gives_a_frame_to_any_cpu() {
     shares::<Bedframe>();
+    shares::<Sketch>();
     shares::<Bitmap>();
     shares::<Buddy>();
     shares::<List>();
     shares::<Model>();
 }
 
-/// Frees a frame twice.
-fn frees_twice<C: Contender>() -> bool {
-    let contender = C::new(Machine { frames: FRAMES, cpus: 1, order: 0 }).unwrap();
+/// Frees a block twice.
+fn frees_twice<C: Contender>(order: u8) -> bool {
+    let contender = C::new(Machine { frames: FRAMES, cpus: 1, order }).unwrap();
     let mut cpu = contender.cpu(0);
-    let (frame, _other) = (cpu.alloc(0).unwrap(), cpu.alloc(0).unwrap());
-    assert!(cpu.free(frame, 0));
-    cpu.free(frame, 0)
+    let (frame, _other) = (cpu.alloc(order).unwrap(), cpu.alloc(order).unwrap());
+    assert!(cpu.free(frame, order));
+    cpu.free(frame, order)
 }
 
 #[test]
 fn who_claims_to_see_a_double_free_sees_it() {
-    assert!(!frees_twice::<Bedframe>());
-    assert!(!frees_twice::<Bitmap>());
-    assert!(!frees_twice::<List>());
-    assert!(!frees_twice::<Model>());
+    assert!(!frees_twice::<Bedframe>(0));
+    assert!(!frees_twice::<Bedframe>(9));
+    assert!(!frees_twice::<Sketch>(0));
+    assert!(!frees_twice::<Sketch>(9));
+    assert!(!frees_twice::<Bitmap>(0));
+    assert!(!frees_twice::<List>(0));
+    assert!(!frees_twice::<Model>(0));
     // Shown as what they are.
-    assert!(frees_twice::<Cache>());
+    assert!(frees_twice::<Cache>(0));
 }
 
 #[test]
@@ -92,4 +98,11 @@ fn a_wrong_count_is_a_contradiction() {
     assert!(bedframe.check(FRAMES, None).unwrap_err().contains("4095"));
     assert!(bedframe.check(FRAMES - 1, Some(FRAMES / 512)).unwrap_err().contains("order 9"));
     assert!(bedframe.cpu(0).free(frame, 0));
+    for order in [0, 9] {
+        let sketch = Sketch::new(Machine { frames: FRAMES, cpus: 1, order }).unwrap();
+        assert!(sketch.check(FRAMES - 1, None).is_err());
+        assert!(sketch.cpu(0).alloc(order).is_some());
+        assert_eq!(sketch.check(FRAMES - (1 << order), None), Ok(()));
+        assert!(sketch.check(FRAMES, None).unwrap_err().contains("should be"));
+    }
 }

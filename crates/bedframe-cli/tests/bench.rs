@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use common::{Run, Scratch, bedframe};
 use serde_json::Value;
 
-const ALLOCATORS: [&str; 7] = [
+const ALLOCATORS: [&str; 8] = [
     "bedframe",
+    "sketch",
     "magazine",
     "cache",
     "bitmap-allocator",
@@ -40,6 +41,9 @@ fn everything_is_measured_and_written_as_one_object() {
         assert!(result["occupancy"].as_u64().unwrap() <= 100, "{result}");
         let handover = result["workload"].as_str().unwrap().starts_with("handover");
         assert_eq!(result["tib"].is_u64(), handover, "{result}");
+        if result["allocator"] == "sketch" {
+            assert_eq!(result["to_floor"], 1.0, "{result}");
+        }
     }
     assert_eq!(all(results, "allocator"), BTreeSet::from(ALLOCATORS));
     let workloads = [
@@ -69,7 +73,12 @@ fn everything_is_measured_and_written_as_one_object() {
         of.map(|result| result["occupancy"].as_u64().unwrap()).collect()
     };
     assert_eq!(occupancies("fragmentation"), BTreeSet::from([25, 50, 75, 90]));
-    assert!(object["aims"].as_array().unwrap().len() >= 15, "{:#}", object["aims"]);
+    let aims = object["aims"].as_array().unwrap();
+    assert!(aims.len() >= 15, "{aims:#?}");
+    // All but those that are no times.
+    let beside_floor =
+        aims.iter().filter(|aim| aim["to_floor"].as_f64().is_some_and(|to| to > 0.0));
+    assert_eq!(beside_floor.count(), aims.len() - 3, "{aims:#?}");
     assert_eq!(object["debug_build"], cfg!(debug_assertions));
 }
 
@@ -106,7 +115,14 @@ fn the_table_fits_the_screen_and_the_picture_is_one() {
     for line in run.stdout.lines() {
         assert!(line.chars().count() <= 100, "{line}");
     }
-    for words in ["order 9, 1 thread", "churn-64", "50 % in use", "1 TiB, warm", "at most"] {
+    for words in [
+        "order 9, 1 thread",
+        "churn-64",
+        "50 % in use",
+        "1 TiB, warm",
+        "at most",
+        "times the sketch",
+    ] {
         assert!(run.stdout.contains(words), "{words}: {}", run.stdout);
     }
     assert_eq!(run.stdout.contains("a debug build"), cfg!(debug_assertions));

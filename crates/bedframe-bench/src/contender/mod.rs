@@ -11,6 +11,7 @@ mod free_list;
 mod magazine;
 mod model;
 mod per_cpu;
+mod sketch;
 
 pub use self::bedframe::Bedframe;
 pub use bitmap::Bitmap;
@@ -19,7 +20,9 @@ pub use cache::Cache;
 pub use free_list::List;
 pub use magazine::Magazine;
 pub use model::Model;
+pub use sketch::Sketch;
 
+use crate::plan::Workload;
 use crate::trouble::Trouble;
 
 /// The machine that a contender is to manage.
@@ -73,6 +76,12 @@ pub trait Contender: Sync + Sized {
     /// The number of the first frame.
     fn first_frame(&self) -> u32 {
         0
+    }
+
+    /// Whether this workload, with blocks of this order, is for it.
+    fn fits(workload: Workload, order: u8) -> bool {
+        let _ = (workload, order);
+        true
     }
 
     /// What its own data takes up, where it can be told.

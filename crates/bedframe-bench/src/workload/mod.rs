@@ -55,7 +55,8 @@ pub(crate) fn subject<C: Contender + 'static>(context: &Context<'_>) -> Made {
         Workload::Mixed | Workload::Fragmentation | Workload::FragmentationMixed
     );
     let moves = cell.workload == Workload::CrossThread;
-    if too_small || (mixes && !nature.orders) || (moves && !nature.shares) {
+    let fits = C::fits(cell.workload, cell.order);
+    if !fits || too_small || (mixes && !nature.orders) || (moves && !nature.shares) {
         return Ok(None);
     }
     Ok(match cell.order {

@@ -1,5 +1,6 @@
 //! The outcome as a table for people.
 
+use bedframe_bench::contender::{Contender, Sketch};
 use bedframe_bench::{CONTENDERS, Figure, Metric, Outcome, Workload};
 
 use crate::page::{Page, faint, strong};
@@ -9,6 +10,9 @@ use crate::units::some;
 const NAME: usize = 22;
 const SPREAD: usize = 11;
 const COLUMN: usize = 9;
+
+/// What Bedframe is set beside in a table of their own.
+const FLOOR: &str = Sketch::NAME;
 
 /// The text.
 pub(crate) fn write(outcome: &Outcome) -> String {
@@ -24,6 +28,7 @@ pub(crate) fn write(outcome: &Outcome) -> String {
         }
     }
     times(&mut page, &outcome.results);
+    floor(&mut page, &outcome.results);
     shares(&mut page, outcome);
     index(&mut page, &outcome.results);
     aims(&mut page, outcome);
@@ -55,6 +60,28 @@ fn times(page: &mut Page, results: &[Figure]) {
         let heading = format!("order {order}, {}", some(threads as u64, "thread"));
         page.heading(&heading, "nanoseconds; medians, and the least and the most of bedframe's");
         table(page, &here);
+    }
+}
+
+/// Bedframe's times beside the least that its layout can come to.
+fn floor(page: &mut Page, results: &[Figure]) {
+    let ours = CONTENDERS[0].name;
+    let beside = |figure: &&Figure| figure.allocator == ours && figure.to_floor.is_some();
+    let mut here: Vec<&Figure> = results.iter().filter(beside).collect();
+    if here.is_empty() {
+        return;
+    }
+    here.sort_by_key(|figure| (figure.order, figure.threads)); // As in the tables.
+    page.heading("the floor", "bedframe's median as a multiple of the sketch's, beside it");
+    page.row(&faint(&format!("{:38}{ours:>COLUMN$}{FLOOR:>COLUMN$}{:>COLUMN$}", "", "times")));
+    for figure in here {
+        let floor = results.iter().find(|f| f.allocator == FLOOR && f.is_beside(figure));
+        let [median, floor] = [Some(figure.median), floor.map(|floor| floor.median)]
+            .map(|value| value.map_or(String::new(), number));
+        let threads = some(figure.threads as u64, "thread");
+        let name = format!("{:NAME$}  order {}, {threads}", label(figure), figure.order);
+        let times = figure.to_floor.unwrap_or(0.0);
+        page.row(&format!("{name:38}{median:>COLUMN$}{floor:>COLUMN$}{times:>COLUMN$.2}"));
     }
 }
 
@@ -102,12 +129,12 @@ fn index(page: &mut Page, results: &[Figure]) {
     }
 }
 
-/// A row for each workload and metric, a column for each allocator.
+/// A row for each workload and metric, a column for each allocator but the sketch, which is none.
 fn table(page: &mut Page, figures: &[&Figure]) {
     let names: Vec<&str> = CONTENDERS
         .iter()
         .map(|entry| entry.name)
-        .filter(|name| figures.iter().any(|figure| figure.allocator == *name))
+        .filter(|name| *name != FLOOR && figures.iter().any(|figure| figure.allocator == *name))
         .collect();
     let mut head = " ".repeat(NAME);
     for name in &names {
@@ -180,6 +207,9 @@ fn aims(page: &mut Page, outcome: &Outcome) {
         let relation = if verdict.at_most { "at most" } else { "at least" };
         let mut words =
             format!("{}: {:.3}, {relation} {}", verdict.aim, verdict.measured, verdict.limit);
+        if let Some(times) = verdict.to_floor {
+            words.push_str(&format!("; {times:.2} times the sketch"));
+        }
         if let (Some(percent), Some(because)) = (verdict.missed_by(), verdict.because) {
             words.push_str(&format!("; missed by {percent:.0} %: {because}"));
         }
