@@ -353,6 +353,24 @@ fn pvh_start_information() {
 }
 
 #[test]
+fn kinds_by_the_numbers_of_e820() {
+    use RegionKind::*;
+    let kind = |kind| pvh::Entry { start: 0x1000, len: 0x1000, kind }.region().kind;
+    let expected = [
+        Other(0),
+        Usable,
+        Reserved,
+        AcpiReclaimable,
+        AcpiNvs,
+        Unusable,
+        Unusable,
+        Persistent,
+        Other(8),
+    ];
+    assert_eq!((0..9).map(kind).collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn limine_kinds() {
     use RegionKind::*;
     let kind = |kind| limine::Entry { base: 0x1800, length: 0x1000, kind }.region().kind;

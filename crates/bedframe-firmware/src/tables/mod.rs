@@ -86,6 +86,8 @@
 //! ```
 
 mod bytes;
+#[cfg(any(feature = "multiboot2", feature = "pvh"))]
+mod entry;
 mod error;
 mod region;
 

@@ -2,9 +2,11 @@
 
 use core::fmt;
 
-use super::bytes::{size, u32_at, u64_at};
+use super::bytes::{size, u32_at};
 use super::uefi;
 use super::{Region, RegionKind, TableError};
+
+pub use super::entry::Entry;
 
 const TABLE: &str = "multiboot2 boot information";
 /// Bytes in front of the first tag.
@@ -68,41 +70,10 @@ pub struct MemoryMap<'a> {
     stride: usize,
 }
 
-/// An entry of the memory map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The first byte.
-    pub start: u64,
-    /// How many bytes there are.
-    pub len: u64,
-    /// The number of the memory type.
-    pub kind: u32,
-}
-
-impl Entry {
-    /// What the entry means.
-    #[must_use]
-    pub const fn region(&self) -> Region {
-        let kind = match self.kind {
-            1 => RegionKind::Usable,
-            2 => RegionKind::Reserved,
-            3 => RegionKind::AcpiReclaimable,
-            4 => RegionKind::AcpiNvs,
-            5 => RegionKind::Unusable,
-            other => RegionKind::Other(other),
-        };
-        Region::new(self.start, self.len, kind)
-    }
-}
-
 impl<'a> MemoryMap<'a> {
     /// The entries, in their order.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = Entry> + Clone + use<'a> {
-        self.entries.chunks_exact(self.stride.max(24)).map(|bytes| Entry {
-            start: u64_at(bytes, 0).unwrap_or(0),
-            len: u64_at(bytes, 8).unwrap_or(0),
-            kind: u32_at(bytes, 16).unwrap_or(0),
-        })
+        self.entries.chunks_exact(self.stride.max(24)).map(|bytes| Entry::read(bytes))
     }
 
     /// What the entries mean, in their order.

@@ -26,6 +26,8 @@
 use super::bytes::{size, u32_at, u64_at};
 use super::{Region, RegionKind, TableError};
 
+pub use super::entry::Entry;
+
 const TABLE: &str = "PVH start information";
 /// What the structure begins with.
 pub(crate) const MAGIC: u32 = 0x336e_c578;
@@ -65,35 +67,6 @@ impl Module {
     #[must_use]
     pub const fn region(&self) -> Region {
         Region::new(self.start, self.len, RegionKind::Loaded)
-    }
-}
-
-/// An entry of the memory map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The first byte.
-    pub start: u64,
-    /// How many bytes there are.
-    pub len: u64,
-    /// The number of the memory type, as BIOS call e820 has it.
-    pub kind: u32,
-}
-
-impl Entry {
-    /// What the entry means.
-    #[must_use]
-    pub const fn region(&self) -> Region {
-        let kind = match self.kind {
-            1 => RegionKind::Usable,
-            2 => RegionKind::Reserved,
-            3 => RegionKind::AcpiReclaimable,
-            4 => RegionKind::AcpiNvs,
-            // The second: disabled.
-            5 | 6 => RegionKind::Unusable,
-            7 => RegionKind::Persistent,
-            other => RegionKind::Other(other),
-        };
-        Region::new(self.start, self.len, kind)
     }
 }
 
@@ -148,11 +121,7 @@ impl StartInfo {
         data: &'a [u8],
     ) -> Result<impl ExactSizeIterator<Item = Entry> + Clone + use<'a>, TableError> {
         let entries = list::<24>("PVH memory map", data, self.memory_map_entries)?;
-        Ok(entries.iter().map(|bytes| Entry {
-            start: u64_at(bytes, 0).unwrap_or(0),
-            len: u64_at(bytes, 8).unwrap_or(0),
-            kind: u32_at(bytes, 16).unwrap_or(0),
-        }))
+        Ok(entries.iter().map(|bytes| Entry::read(bytes)))
     }
 
     /// The modules, of which `data` are the bytes of the list. What follows is ignored.
