@@ -110,7 +110,9 @@ fn pairs<C: Contender>(stand: Stand<C>) -> Stand<C> {
 #[bench::sketch_order_9(stand::<Sketch>(9, 0))]
 fn bulk_allocate<C: Contender>(mut stand: Stand<C>) -> Stand<C> {
     let mut cpu = stand.contender.cpu(0);
-    stand.held.extend(std::iter::from_fn(|| cpu.alloc(stand.order)));
+    // All of them, and not the refusal behind the last.
+    let blocks = FRAMES >> stand.order;
+    stand.held.extend((0..blocks).map_while(|_| cpu.alloc(stand.order)));
     drop(cpu);
     stand
 }

@@ -1,4 +1,5 @@
-//! The bare magazine: a stack of frames for each CPU, and nothing else. The floor under all others.
+//! The bare magazine: a stack of frames for each CPU, and nothing else. The floor under all that need
+//! not share.
 
 use super::per_cpu::{Stack, cpu, set_cpu};
 use super::{Contender, Cpu, MOST_FRAMES, Machine, Nature};
@@ -13,7 +14,7 @@ pub struct Magazine {
 impl Contender for Magazine {
     const NAME: &'static str = "magazine";
     const NATURE: Nature = Nature {
-        about: "a stack for each CPU, of one order: shares nothing, checks nothing; the floor",
+        about: "a stack for each CPU, of one order: shares nothing, checks nothing",
         shares: false,
         hides: true,
         orders: false,
