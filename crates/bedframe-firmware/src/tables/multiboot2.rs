@@ -73,7 +73,7 @@ pub struct MemoryMap<'a> {
 impl<'a> MemoryMap<'a> {
     /// The entries, in their order.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = Entry> + Clone + use<'a> {
-        self.entries.chunks_exact(self.stride.max(24)).map(|bytes| Entry::read(bytes))
+        self.entries.chunks_exact(self.stride.max(24)).map(Entry::read)
     }
 
     /// What the entries mean, in their order.
