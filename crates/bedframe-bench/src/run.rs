@@ -190,6 +190,24 @@ mod tests {
     }
 
     #[test]
+    fn a_time_is_compared_with_the_floor_of_its_own_row() {
+        let cells = cells(Effort::Tiny, &[1, 2]);
+        let figure = |cell, name, median| Figure::of(cell, name, Metric::PairNs, &[median]);
+        let [one, two, ..] = &cells[..] else { panic!("two cells") };
+        let mut results: Vec<_> = [
+            figure(one, Bedframe::NAME, 20.0),
+            figure(one, Sketch::NAME, 8.0),
+            figure(two, Bedframe::NAME, 30.0),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        beside_floor(&mut results);
+        let times: Vec<_> = results.iter().map(|figure| figure.to_floor).collect();
+        assert_eq!(times, [Some(2.5), Some(1.0), None]);
+    }
+
+    #[test]
     fn threads_are_one_two_and_the_most() {
         let threads = |threads| {
             let settings = Settings {

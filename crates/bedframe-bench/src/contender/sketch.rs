@@ -4,7 +4,8 @@
 //! It is what locked instructions cost on the machine at hand, and the least that Bedframe's layout can
 //! come to. It is no allocator that anyone could use: it has no ledger, no segments and no nodes, never
 //! merges and never breaks, so it serves frames or whole chunks of 512 and not both; it packs nothing,
-//! and without summaries it searches word by word.
+//! and without summaries it searches word by word. Where CPUs take from random places nothing keeps
+//! them apart after the start, and there Bedframe can be below it.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
