@@ -3,6 +3,7 @@
 
 mod life;
 mod machine;
+mod owners;
 mod vmap;
 
 use core::fmt::Write;

@@ -110,13 +110,14 @@ fn life(memory: &Memory<Machine>, variant: XenHeap) -> Result<(), Wrong> {
     referred(memory)?;
     withdrawn(memory)?;
     mapped.close(memory)?;
+    let books = crate::owners::life(memory)?;
     churn(memory)?;
     look(memory)?;
 
     let end = memory.statistics();
-    check!((end.in_use, end.uninitialised, end.releasable) == (0, 0, 0));
+    check!((end.in_use, end.uninitialised, end.releasable) == (books, 0, 0));
     check!((end.bad, end.released, end.ram) == (2, 30, 512 + 2048 + 1000));
-    let sum = end.free + end.reserved + end.bad + end.metadata + end.frame_zero;
+    let sum = end.free + books + end.reserved + end.bad + end.metadata + end.frame_zero;
     check!(sum == end.ram && memory.free_memory(None, None).frames == end.free);
     Ok(())
 }

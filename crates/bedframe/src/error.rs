@@ -104,6 +104,8 @@ pub enum FreeRefusal {
     Metadata,
     /// The frame is withheld as bad, or broken.
     Bad,
+    /// The frame is owned: [`Memory::free_owned`](crate::Memory::free_owned) is the call for it.
+    Owned,
     /// The frame is referenced.
     Referenced,
     /// The frame is withdrawn, and may come back: see [`Memory::online`](crate::Memory::online).
@@ -135,7 +137,7 @@ impl FreeError {
             FreeRefusal::Reserved | FreeRefusal::Releasable => Some(PageState::Reserved),
             FreeRefusal::Metadata => Some(PageState::Metadata),
             FreeRefusal::Bad => Some(PageState::Broken),
-            FreeRefusal::Referenced => Some(PageState::InUse),
+            FreeRefusal::Owned | FreeRefusal::Referenced => Some(PageState::InUse),
             FreeRefusal::Offlined => Some(PageState::Offlined),
             FreeRefusal::NotReleasable
             | FreeRefusal::NotMapped
@@ -154,6 +156,7 @@ impl fmt::Display for FreeRefusal {
             FreeRefusal::Releasable => "is reserved until it is released",
             FreeRefusal::Metadata => "holds the allocator's own data",
             FreeRefusal::Bad => "is withheld as bad",
+            FreeRefusal::Owned => "is owned by a domain",
             FreeRefusal::Referenced => "is referenced",
             FreeRefusal::Offlined => "is offlined",
             FreeRefusal::NotReleasable => "was not reserved for a late release",
@@ -204,6 +207,11 @@ pub enum MapError {
         /// Frames that were needed in one piece.
         frames: u64,
     },
+    /// No reserve of memory has this width: it would be less than two frames, or everything.
+    BadWidth {
+        /// The width that was asked for, in address bits.
+        bits: u32,
+    },
     /// No RAM has been added.
     NoMemory,
     /// The heap is running already.
@@ -230,6 +238,9 @@ impl fmt::Display for MapError {
             MapError::InUse { frame, state } => write!(f, "frame {frame} is {state}"),
             MapError::NoMetadata { frames } => {
                 write!(f, "no mapped memory is left for {frames} frames of metadata")
+            }
+            MapError::BadWidth { bits } => {
+                write!(f, "no reserve of memory is reached by {bits} address bits")
             }
             MapError::NoMemory => f.write_str("no RAM has been added"),
             MapError::Started => f.write_str("the heap is running already"),

@@ -36,6 +36,7 @@
 //! | hand-over | [`Memory::start`]: what is free moves from the ledger into the index |
 //! | segment | a maximal run of RAM with one node, one zone and one set of pools; no block reaches beyond it |
 //! | chunk | up to 512 frames (2 MiB) of one segment: an entry of 4 bytes, and three planes of 512 bits |
+//! | domain, [`DomainId`] | an owner of frames: a guest, or whatever else the kernel gives a number to |
 //! | [`PageState`] | what a frame is. *Uninitialised*, the default, is RAM that the heap has not handed out |
 //!
 //! # Example
@@ -143,6 +144,15 @@
 //! | `Limited { limit }` | RAM below `limit` | RAM below `limit` | all RAM; on each node what is not mapped first |
 //! | `Separate { range }` | RAM in `range` | RAM in `range` | all other RAM |
 //!
+//! # Owners
+//!
+//! With [records](Memory::with_records) frames can have owners. A [domain](Memory::create_domain) has a
+//! quota; frames become its own by [allocation](Memory::alloc_for) or, being in use already, by
+//! [assignment](Memory::assign), and are given back by [`Memory::free_owned`]. Who maps a domain's frame takes a
+//! [reference](Memory::reference_owned), in one step with the check whose it is, and the frame lives until the last
+//! is [given back](Memory::unreference). Frames of the Xen heap are [lent](Memory::lend). A dying domain is
+//! [taken apart](Memory::relinquish) in as many steps as the caller likes.
+//!
 //! # Scattered frames in a row
 //!
 //! A [`Vmap`] maps frames that lie anywhere at contiguous virtual pages, with unmapped guard pages
@@ -180,6 +190,7 @@ mod lock;
 mod memory;
 mod node;
 mod order;
+mod owners;
 mod platform;
 mod pools;
 mod request;
@@ -196,6 +207,10 @@ pub use memory::{
 };
 pub use node::NodeId;
 pub use order::Order;
+pub use owners::{
+    Accounting, DomainCounts, DomainError, DomainId, GivenBack, OwnedRun, OwnedWalk, OwnerError,
+    OwnerRefusal, Ownership, Relinquished,
+};
 pub use platform::{CpuId, InterruptMask, Platform};
 pub use pools::XenHeap;
 pub use request::{Direction, Nodes, Pool, Request};

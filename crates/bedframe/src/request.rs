@@ -79,6 +79,7 @@ pub struct Request<'a> {
     within: FrameRange,
     pool: Pool,
     direction: Direction,
+    spares_reserve: bool,
 }
 
 impl<'a> Request<'a> {
@@ -97,6 +98,7 @@ impl<'a> Request<'a> {
             within: FrameRange::ALL,
             pool: Pool::Domain,
             direction: Direction::TopDown,
+            spares_reserve: false,
         }
     }
 
@@ -175,6 +177,13 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// No frame may lie in the [reserve](crate::Memory::set_dma_reserve) of low memory. Where there is
+    /// none any frame will do.
+    pub const fn spare_reserve(mut self) -> Self {
+        self.spares_reserve = true;
+        self
+    }
+
     /// How many frames are asked for.
     #[must_use]
     pub const fn length(&self) -> u64 {
@@ -211,6 +220,12 @@ impl<'a> Request<'a> {
         self.direction
     }
 
+    /// Whether the reserve of low memory is to be spared.
+    #[must_use]
+    pub const fn spares_reserve(&self) -> bool {
+        self.spares_reserve
+    }
+
     /// The exponent of the aligned block that is asked for; `None` for any other run.
     #[inline]
     pub(crate) const fn block_order(&self) -> Option<u32> {
@@ -224,7 +239,7 @@ impl<'a> Request<'a> {
     /// Whether the request names neither nodes nor limits.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
-        matches!(self.nodes, Nodes::Any) && self.within == FrameRange::ALL
+        matches!(self.nodes, Nodes::Any) && self.within == FrameRange::ALL && !self.spares_reserve
     }
 
     /// The lowest place in `run` for what is asked for, if it fits.

@@ -201,6 +201,7 @@ fn refused(piece: &Piece<'_>, refusal: PutRefusal, committed: u64) -> FreeError 
 #[cold]
 pub(super) fn kept_error(frame: u64, kept: Kept, committed: u64) -> FreeError {
     let why = match kept {
+        Kept::Owned => FreeRefusal::Owned,
         Kept::Referenced => FreeRefusal::Referenced,
         Kept::Offlined => FreeRefusal::Offlined,
         Kept::Broken => FreeRefusal::Bad,

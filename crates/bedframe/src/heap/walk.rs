@@ -4,6 +4,7 @@ use super::{Heap, Piece, piece_in};
 use crate::addr::{FrameRange, Mfn};
 use crate::index::{Arena, ChunkState, Entry, Leaving, Segment, WORDS};
 use crate::node::NodeId;
+use crate::owners::default_width;
 use crate::platform::Platform;
 
 /// Frames in a row whose chunks are in the same state: one chunk if that is Broken, any number
@@ -85,6 +86,22 @@ impl<'a, P: Platform> Heap<'a, P> {
             at = stop;
         }
         counted
+    }
+
+    /// The width of the reserve of low memory where nobody has set one, in address bits: on a machine with
+    /// several nodes a quarter of the one whose memory begins lowest, which need not be node 0; else 0.
+    pub(crate) fn default_reserve(&self) -> u32 {
+        let segments = self.directory.segments();
+        let node = |segment: &Segment| self.bank(segment).map(|bank| bank.node);
+        let Some(lowest) = segments.first() else { return 0 };
+        let of_node = segments.iter().filter(|segment| node(segment) == node(lowest));
+        match of_node.map(|segment| segment.end).max() {
+            Some(end) if self.directory.nodes().len() > 1 => {
+                let frames = FrameRange::new(Mfn::new(lowest.start), Mfn::new(end));
+                default_width(frames.unwrap_or(FrameRange::EMPTY))
+            }
+            _ => 0,
+        }
     }
 
     /// Whether at least `frames` frames are free on the nodes that `allowed` allows: first by what is

@@ -27,12 +27,14 @@ mod carve;
 mod hints;
 mod merge;
 mod offline;
+mod open;
 mod put;
 mod refer;
 mod take;
 mod vet;
 
 pub(crate) use offline::OfflineRefusal;
+pub(crate) use open::Opened;
 pub(crate) use put::{PutFailed, PutRefusal};
 pub(crate) use refer::CountRefusal;
 

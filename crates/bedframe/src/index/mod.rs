@@ -17,11 +17,12 @@ mod summary;
 
 pub(crate) use arena::{Arena, Wanted};
 pub(crate) use build::Build;
-pub(crate) use chunk::{Chunk, CountRefusal, Look, OfflineRefusal, PutRefusal, Words};
+pub(crate) use chunk::{Chunk, CountRefusal, Look, OfflineRefusal, Opened, PutRefusal, Words};
 pub(crate) use directory::{Bank, Directory, Segment};
 pub(crate) use entry::{ChunkState, Entry};
-pub(crate) use record::{Kept, Leaving};
-pub(crate) use records::Records;
+pub(crate) use raw::{Plain, Table, shared};
+pub(crate) use record::{Kept, Leaving, Record};
+pub(crate) use records::{Links, Records};
 pub(crate) use segments::segments;
 pub(crate) use slot::{Cpu, Place, PlaceKind, Slot, windows_closed, windows_opened};
 pub(crate) use span::{CHUNK_FRAMES, Span, WORDS};

@@ -1,5 +1,7 @@
 //! What is kept of one frame that is not like the others.
 
+use crate::owners::{Accounting, DomainId};
+
 /// How far a frame is on its way out of use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Leaving {
@@ -16,6 +18,8 @@ pub(crate) enum Leaving {
 /// What keeps a frame from being freed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kept {
+    /// It has an owner.
+    Owned,
     /// It has references.
     Referenced,
     /// It is withdrawn.
@@ -29,7 +33,11 @@ pub(crate) enum Kept {
 ///
 /// | bits | meaning |
 /// |---|---|
-/// | 0-31 | kept for the owner |
+/// | 0-31 | the owner, if it is owned |
+/// | 32 | owned. Owner and references are one word, so an owner is visible before a count that is his |
+/// | 33 | extra: it does not count against the owner's quota |
+/// | 34 | lent by the Xen heap: it goes back there, and not to the free frames |
+/// | 35 | dropped: its owner has given it up, and references keep it |
 /// | 36-38 | how far the frame is on its way out of use |
 /// | 39-63 | references |
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -39,6 +47,12 @@ pub(crate) struct Record(pub(crate) u64);
 impl Record {
     pub(crate) const NONE: Record = Record(0);
 
+    const OWNED: u64 = 1 << 32;
+    const EXTRA: u64 = 1 << 33;
+    const LENT: u64 = 1 << 34;
+    const DROPPED: u64 = 1 << 35;
+    /// All that is said of the owner.
+    const OWNER: u64 = (1 << 36) - 1;
     const LEAVING_SHIFT: u32 = 36;
     const LEAVING: u64 = 0x7 << Self::LEAVING_SHIFT;
     const COUNT_SHIFT: u32 = 39;
@@ -47,6 +61,46 @@ impl Record {
 
     pub(crate) const fn is_none(self) -> bool {
         self.0 == 0
+    }
+
+    /// The same record, the frame being `owner`'s from now on. All else is as it is.
+    pub(crate) const fn with_owner(self, owner: DomainId, accounting: Accounting) -> Record {
+        let extra = match accounting {
+            Accounting::Counted => 0,
+            Accounting::Extra => Self::EXTRA,
+        };
+        Record(self.0 & !Self::OWNER | owner.0 as u64 | Self::OWNED | extra)
+    }
+
+    /// The same record, the frame being lent to `owner` from now on.
+    pub(crate) const fn lent_to(self, owner: DomainId) -> Record {
+        Record(self.0 & !Self::OWNER | owner.0 as u64 | Self::OWNED | Self::LENT)
+    }
+
+    /// The same record, the frame being nobody's.
+    pub(crate) const fn without_owner(self) -> Record {
+        Record(self.0 & !Self::OWNER)
+    }
+
+    /// The same record, the owner having given the frame up.
+    pub(crate) const fn dropped(self) -> Record {
+        Record(self.0 | Self::DROPPED)
+    }
+
+    pub(crate) const fn owner(self) -> Option<DomainId> {
+        if self.0 & Self::OWNED != 0 { Some(DomainId(self.0 as u32)) } else { None }
+    }
+
+    pub(crate) const fn accounting(self) -> Accounting {
+        if self.0 & Self::EXTRA != 0 { Accounting::Extra } else { Accounting::Counted }
+    }
+
+    pub(crate) const fn is_lent(self) -> bool {
+        self.0 & Self::LENT != 0
+    }
+
+    pub(crate) const fn is_dropped(self) -> bool {
+        self.0 & Self::DROPPED != 0
     }
 
     /// References.
@@ -116,6 +170,7 @@ impl Record {
         match self.leaving() {
             Some(Leaving::Offlined) => Some(Kept::Offlined),
             Some(Leaving::Broken) => Some(Kept::Broken),
+            _ if self.owner().is_some() => Some(Kept::Owned),
             _ if self.count() > 0 => Some(Kept::Referenced),
             _ => None,
         }
@@ -137,6 +192,14 @@ mod tests {
 
     #[test]
     fn a_step_changes_nothing_beside_it() {
+        let record = Record::NONE.with_owner(DomainId(u32::MAX), Accounting::Extra);
+        let record = record.referenced().unwrap().with_leaving(Some(Leaving::Offlining));
+        assert_eq!(record.dropped().without_owner().owner(), None);
+        assert_eq!(record.without_owner().kept(), Some(Kept::Referenced));
+        let lent = record.lent_to(DomainId(7));
+        assert_eq!((lent.owner(), lent.count()), (Some(DomainId(7)), 1));
+        assert_eq!((lent.leaving(), lent.is_lent()), (record.leaving(), true));
+        assert_eq!(lent.accounting(), Accounting::Counted);
         let record = Record(0xf_1234_5678).referenced().unwrap();
         for leaving in [None, Some(Leaving::Offlining), Some(Leaving::Broken)] {
             let next = record.with_leaving(leaving);

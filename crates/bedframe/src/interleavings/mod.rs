@@ -20,6 +20,8 @@ mod machine;
 #[cfg(loom)]
 mod offline;
 #[cfg(loom)]
+mod owners;
+#[cfg(loom)]
 mod references;
 #[cfg(shuttle)]
 mod scripts;

@@ -7,6 +7,7 @@ use crate::addr::{FrameRange, Mfn};
 use crate::error::{AllocError, FreeError, FreeRefusal};
 use crate::memory::Memory;
 use crate::node::NodeId;
+use crate::owners::DomainId;
 use crate::request::{Direction, Request};
 
 /// Where the few begin: the first frames of 2 MiB, the last of which hold the index. Whole chunks lie
@@ -21,6 +22,8 @@ pub(super) const MORE: u64 = 0x1a00;
 pub(super) struct World {
     pub(super) memory: Memory<Machine>,
     held: BTreeSet<u64>,
+    /// Frames that the books on domains took.
+    books: u64,
 }
 
 pub(super) fn frames(start: u64, count: u64) -> FrameRange {
@@ -53,7 +56,7 @@ impl World {
         // SAFETY: 1. This is the machine's RAM. 2. Nobody uses it. 3. All of it is mapped.
         #[allow(unsafe_code)]
         unsafe { memory.add_ram(ram, NodeId(0)) }.unwrap();
-        World { memory, held: BTreeSet::new() }
+        World { memory, held: BTreeSet::new(), books: 0 }
     }
 
     /// The same behind hand-over, with hints for two CPUs.
@@ -91,6 +94,13 @@ impl World {
             world.free_now(few(index, 1));
         }
         world
+    }
+
+    /// Makes a domain with room for a few frames.
+    pub(super) fn create_domain(&mut self, domain: DomainId) {
+        let before = self.memory.statistics().in_use;
+        self.memory.create_domain(domain, 8).unwrap();
+        self.books += self.memory.statistics().in_use - before;
     }
 
     /// Takes all there is, one frame at a time.
@@ -142,7 +152,8 @@ impl World {
         self.memory.validate().unwrap_or_else(|found| panic!("{found}"));
         let counts = self.memory.statistics();
         let held = self.held.len() as u64;
-        assert_eq!(counts.in_use + counts.uninitialised, held, "not what is handed out");
+        let used = counts.in_use + counts.uninitialised;
+        assert_eq!(used, held + self.books, "not what is handed out");
         self.take_all();
         assert_eq!(self.held.len() as u64, held + counts.free, "frames that cannot be had");
         self.memory.validate().unwrap_or_else(|found| panic!("{found}"));

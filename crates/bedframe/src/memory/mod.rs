@@ -27,7 +27,7 @@ use crate::platform::Platform;
 use crate::pools::XenHeap;
 use crate::request::{Nodes, Pool, Request};
 use crate::state::PageState;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Physical memory, from the first usable byte on.
 ///
@@ -71,11 +71,16 @@ pub struct Memory<P> {
     boot: Lock<Boot>,
     /// The machine address of the directory, or [`NO_DIRECTORY`] until the heap runs.
     directory: AtomicU64,
+    /// Where the records of domains lie; see the table of owners.
+    domains: AtomicU64,
+    /// How many address bits reach all of the reserve, or [`UNSET`].
+    reserve: AtomicU32,
     hand_out_frame_zero: bool,
     with_records: bool,
 }
 
 const NO_DIRECTORY: u64 = u64::MAX;
+const UNSET: u32 = u32::MAX;
 
 /// What the lock guards.
 struct Boot {
@@ -92,7 +97,7 @@ impl Boot {
 }
 
 /// Asks the ledger under its lock, one question at a time.
-struct Asking<'a, P> {
+pub(crate) struct Asking<'a, P> {
     memory: &'a Memory<P>,
 }
 
@@ -116,6 +121,8 @@ impl<P> Memory<P> {
                 released: 0,
             }),
             directory: AtomicU64::new(NO_DIRECTORY),
+            domains: AtomicU64::new(0),
+            reserve: AtomicU32::new(UNSET),
             hand_out_frame_zero: false,
             with_records: false,
         }
@@ -128,10 +135,10 @@ impl<P> Memory<P> {
         self
     }
 
-    /// The same, with space for records, so that frames can be [referred to](Memory::reference) and
-    /// [withdrawn](Memory::offline).
+    /// The same, with space for records, so that frames can have [owners](Memory::create_domain), be
+    /// [referred to](Memory::reference) and [withdrawn](Memory::offline).
     ///
-    /// It costs 8.125 bytes for each frame of RAM, reserved as metadata when the heap starts, and
+    /// It costs 24.125 bytes for each frame of RAM, reserved as metadata when the heap starts, and
     /// written for one chunk at a time when the first of its frames becomes exceptional.
     #[must_use]
     pub const fn with_records(mut self) -> Self {
@@ -142,6 +149,23 @@ impl<P> Memory<P> {
     /// The platform that was given.
     pub const fn platform(&self) -> &P {
         &self.platform
+    }
+
+    pub(crate) const fn has_records(&self) -> bool {
+        self.with_records
+    }
+
+    pub(crate) const fn domains(&self) -> &AtomicU64 {
+        &self.domains
+    }
+
+    /// The width of the reserve, if it was set.
+    pub(crate) fn noted_reserve(&self) -> Option<u32> {
+        Some(self.reserve.load(Ordering::Relaxed)).filter(|bits| *bits != UNSET)
+    }
+
+    pub(crate) fn note_reserve(&self, bits: u32) {
+        self.reserve.store(bits, Ordering::Relaxed);
     }
 }
 
@@ -164,11 +188,11 @@ impl<P: Platform> Memory<P> {
 
     /// The heap, if it runs.
     #[inline]
-    fn heap(&self) -> Option<Heap<'_, P>> {
+    pub(crate) fn heap(&self) -> Option<Heap<'_, P>> {
         Heap::new(&self.platform, self.directory()?)
     }
 
-    fn asking(&self) -> Asking<'_, P> {
+    pub(crate) fn asking(&self) -> Asking<'_, P> {
         Asking { memory: self }
     }
 
@@ -214,6 +238,11 @@ impl<P: Platform> Memory<P> {
         let address = build.build()?;
         ledger.hand_over(&self.platform, FrameRange::ALL);
         self.publish(address);
+        if let Some(heap) = self.heap()
+            && self.noted_reserve().is_none()
+        {
+            self.note_reserve(heap.default_reserve());
+        }
         Ok(())
     }
 
@@ -271,6 +300,13 @@ impl<P: Platform> Memory<P> {
         if !request.alignment().is_power_of_two() {
             return Err(AllocError::BadAlignment { alignment: request.alignment() });
         }
+        let spared;
+        let request = if request.spares_reserve() {
+            spared = request.inside(self.outside_reserve());
+            &spared
+        } else {
+            request
+        };
         match self.heap() {
             Some(heap) => heap.alloc(request),
             None => self.alloc_early(request),

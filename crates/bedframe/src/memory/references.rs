@@ -73,7 +73,7 @@ impl<P: Platform> Memory<P> {
     /// # Cost
     ///
     /// The frame's chunk for one word; the first reference to a frame of a chunk zeroes the chunk's
-    /// records, 2 KiB, with interrupts masked.
+    /// records, 4 KiB, with interrupts masked.
     pub fn reference(&self, frame: Mfn) -> Result<(), ReferenceError> {
         loop {
             match self.try_reference(frame) {
@@ -107,7 +107,8 @@ impl<P: Platform> Memory<P> {
         }
     }
 
-    /// Gives a reference back. The frame stays in use.
+    /// Gives a reference back. The frame stays in use, unless it was a domain's, who has dropped it, and
+    /// this was the last: then it is freed.
     ///
     /// # Errors
     ///
@@ -118,7 +119,14 @@ impl<P: Platform> Memory<P> {
         let end = frame.get().saturating_add(1);
         let piece = heap.piece(frame.get(), end).ok_or(refused)?;
         let chunk = heap.chunk_of(&piece).ok_or(refused)?;
-        chunk.unreference(&self.platform, piece.span.first).map_err(|_| refused)
+        loop {
+            match chunk.unreference(&self.platform, piece.span.first).map_err(|_| refused)? {
+                None => return Ok(()),
+                // The owner's lock comes before the chunk, so the chunk was given up.
+                Some(owner) if self.give_back_last(owner, frame) => return Ok(()),
+                Some(_) => {}
+            }
+        }
     }
 
     /// How many references a frame has.

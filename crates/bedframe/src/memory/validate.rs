@@ -9,6 +9,7 @@ use crate::index::{
     Arena, Bank, CHUNK_FRAMES, ChunkState, Entry, Look, Records, Segment, Span, Wanted,
 };
 use crate::ledger::{Attr, Kind};
+use crate::owners::{DomainId, Wrong};
 use crate::platform::Platform;
 
 /// What [`Memory::validate`] found: each of these is a defect of Bedframe, or memory that somebody
@@ -72,6 +73,16 @@ pub enum Contradiction {
         /// The frame, or the chunk's first frame.
         frame: Mfn,
     },
+    /// An owner's list and the records of frames disagree.
+    Owner {
+        /// The frame, or some frame where one is missing.
+        frame: Mfn,
+    },
+    /// A domain's counts are not what it has.
+    DomainCounts {
+        /// The domain.
+        domain: DomainId,
+    },
     /// The states do not add up to the RAM there is.
     Sum {
         /// RAM.
@@ -88,6 +99,10 @@ impl fmt::Display for Contradiction {
             C::Sum { ram, states } => {
                 return write!(f, "{ram} frames of RAM, but {states} frames in all states");
             }
+            C::DomainCounts { domain } => {
+                return write!(f, "domain {domain} is not counted as it is");
+            }
+            C::Owner { frame } => ("a frame's owner and his lists disagree", frame),
             C::LedgerOrder { frame } => ("the ledger is out of order", frame),
             C::Segments { frame } => ("segments and ledger disagree", frame),
             C::Entry { frame } => ("a chunk's entry has no valid state", frame),
@@ -126,6 +141,10 @@ impl<P: Platform> Memory<P> {
                 self.validate_segment(&heap, segment)?;
             }
             self.validate_summaries(&heap)?;
+            self.audit_owners(&heap).map_err(|wrong| match wrong {
+                Wrong::Counts(domain) => Contradiction::DomainCounts { domain },
+                Wrong::Frame(frame) => Contradiction::Owner { frame },
+            })?;
         }
         let s = self.statistics();
         let states = s.free

@@ -122,6 +122,9 @@ impl<P: Platform, T: PageTables<P>> Vmap<'_, P, T> {
     }
 
     fn refusal(&self, frame: Mfn) -> Option<FreeRefusal> {
+        if self.memory.owner(frame).is_some() {
+            return Some(FreeRefusal::Owned);
+        }
         match self.memory.state(frame) {
             PageState::InUse | PageState::Uninitialised if self.memory.references(frame) > 0 => {
                 Some(FreeRefusal::Referenced)

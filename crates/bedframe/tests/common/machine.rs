@@ -8,6 +8,7 @@ use bedframe_hosted::{HostedPlatform, interrupt_count};
 
 thread_local! {
     static COUNTDOWN: Cell<u32> = const { Cell::new(0) };
+    static DEEPEST: Cell<usize> = const { Cell::new(0) };
     static OTHER: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
 
@@ -52,6 +53,15 @@ impl Machine {
         Self { hosted, base }
     }
 
+    /// How deep the calling thread has had interrupts masked: how many locks it held at once.
+    pub fn deepest_mask(&self) -> usize {
+        DEEPEST.get()
+    }
+
+    pub fn forget_deepest_mask(&self) {
+        DEEPEST.set(0);
+    }
+
     /// The frame of the hosted memory that plays the part of `frame`.
     pub fn hosted_frame(&self, frame: Mfn) -> Mfn {
         let below = "frame below the machine's memory";
@@ -92,7 +102,9 @@ unsafe impl Platform for Machine {
 
     fn mask_interrupts(&self) -> InterruptMask {
         moment();
-        self.hosted.mask_interrupts()
+        let mask = self.hosted.mask_interrupts();
+        DEEPEST.set(DEEPEST.get().max(interrupt_count().depth));
+        mask
     }
 
     fn restore_interrupts(&self, mask: InterruptMask) {

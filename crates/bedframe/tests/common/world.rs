@@ -88,6 +88,18 @@ impl World {
         let machine = Machine::new(hosted, base);
         let memory = Memory::new(machine.clone());
         let memory = if frame_zero { memory.hand_out_frame_zero() } else { memory };
+        Self::over(machine, memory, xen_heap)
+    }
+
+    /// A world of `ram`, not started, with records of its frames.
+    pub fn recorded(xen_heap: XenHeap, ram: &[Ram]) -> Self {
+        let hosted = HostedPlatform::new(HostedMemory::new(mfn(highest(ram))).unwrap());
+        let machine = Machine::new(hosted.with_mapped(xen_heap.mapped()), 0);
+        let memory = Memory::new(machine.clone()).with_records();
+        Self::over(machine, memory, xen_heap).with_ram(ram)
+    }
+
+    fn over(machine: Machine, memory: Memory<Machine>, xen_heap: XenHeap) -> Self {
         memory.set_xen_heap(xen_heap).unwrap();
         let memory = Arc::new(memory);
         Self {

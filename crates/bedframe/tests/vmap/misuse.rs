@@ -1,8 +1,10 @@
 //! Ranges that are no mapping, and mappings that are gone.
 
-use bedframe::{Access, FrameRange, VirtualRange, VmapError};
+use bedframe::{
+    Access, Accounting, DomainId, FrameRange, FreeError, FreeRefusal, VirtualRange, VmapError,
+};
 
-use crate::common::{Heap, mfn};
+use crate::common::{Heap, World, mfn};
 use crate::watched::{Room, page, pages, scattered};
 
 /// Whatever is not exactly one mapping is refused by name, with nothing changed.
@@ -48,6 +50,33 @@ fn only_whole_mappings_are_taken_away() {
         assert_eq!(room.window.free(range), gone);
         assert_eq!(room.window.unmap(range, |_, _| ()), gone);
     }
+    room.check();
+}
+
+/// A mapping with frames that a domain owns, or that somebody refers to, can be taken away, and not freed.
+#[test]
+fn owned_frames_are_mapped_and_not_freed() {
+    let world = World::recorded(World::small_heap(Heap::Unified), World::SMALL);
+    world.start();
+    let room = Room::on(world, 0x400, 64);
+    let frames = scattered(room.memory, 6);
+    room.memory.create_domain(DomainId(1), 10).unwrap();
+    room.memory.assign(DomainId(1), frames[4], Accounting::Counted).unwrap();
+    let mapping = room.window.map(&frames, Access::READ).unwrap();
+    let before = room.look();
+    let refused = |at: usize, why| {
+        let error = FreeError { frame: frames[at].start(), why, committed: 0 };
+        Err(VmapError::NotFreeable { page: page(0x401 + at as u64), error })
+    };
+    assert_eq!(room.window.free(mapping), refused(4, FreeRefusal::Owned));
+    room.memory.reference(frames[2].start()).unwrap();
+    assert_eq!(room.window.free(mapping), refused(2, FreeRefusal::Referenced));
+    room.memory.unreference(frames[2].start()).unwrap();
+    let after = room.look();
+    after.0.assert_same_as(&before.0, "refused");
+    assert_eq!(after.1, before.1);
+    room.memory.steal(DomainId(1), frames[4]).unwrap();
+    room.window.free(mapping).unwrap();
     room.check();
 }
 

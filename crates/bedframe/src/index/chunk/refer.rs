@@ -5,6 +5,7 @@ use crate::index::entry::{ChunkState, Entry};
 use crate::index::record::Record;
 use crate::index::records::Records;
 use crate::index::span::{Span, WORDS};
+use crate::owners::DomainId;
 use crate::platform::Platform;
 use crate::sync::{Ordering, fence_after_rmw};
 
@@ -44,12 +45,13 @@ impl Chunk<'_> {
         Ok(true)
     }
 
-    /// Gives a reference to frame `bit` back.
+    /// Gives a reference to frame `bit` back. If that is the last of a frame that its owner has dropped,
+    /// nothing has changed, and the owner is named.
     pub(crate) fn unreference<P: Platform>(
         &self,
         platform: &P,
         bit: u32,
-    ) -> Result<(), CountRefusal> {
+    ) -> Result<Option<DomainId>, CountRefusal> {
         let records = self.records.ok_or(CountRefusal::None)?;
         let held = self.hold(platform);
         let was = held.was;
@@ -57,8 +59,12 @@ impl Chunk<'_> {
             held.release(was);
             return Err(CountRefusal::None);
         };
+        if record.is_dropped() && record.count() == 0 {
+            held.release(was);
+            return Ok(record.owner());
+        }
         held.finish(&self.above, self.write_record(records, was, bit, record));
-        Ok(())
+        Ok(None)
     }
 
     /// Whether frame `bit` is in use or, if `given`, has never been in the heap: what could be put

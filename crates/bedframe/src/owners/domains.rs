@@ -1,0 +1,179 @@
+//! Domains come, are told what they may have, and go.
+
+use super::error::DomainError;
+use super::id::{DomainCounts, DomainId};
+use super::nodes::NodeList;
+use super::record::{Domain, DomainRecord, Life, List};
+use super::table;
+use crate::error::AllocError;
+use crate::heap::Heap;
+use crate::memory::Memory;
+use crate::node::NodeId;
+use crate::order::Order;
+use crate::platform::Platform;
+use crate::request::{Pool, Request};
+
+/// A frame for the books.
+const PAGE: Request<'static> = Request::order(Order::ZERO).pool(Pool::Xen);
+
+impl<P: Platform> Memory<P> {
+    /// The heap, if it runs and frames can have owners.
+    pub(super) fn owned_heap(&self) -> Result<Heap<'_, P>, DomainError> {
+        match self.heap() {
+            Some(heap) if self.has_records() => Ok(heap),
+            _ => Err(DomainError::NoRecords),
+        }
+    }
+
+    /// Where a domain's record lies. Whether there is such a domain is seen once it is locked.
+    pub(super) fn record_of(&self, domain: DomainId) -> Result<&DomainRecord, DomainError> {
+        table::find(self.platform(), self.domains(), domain).ok_or(DomainError::Unknown { domain })
+    }
+
+    pub(super) fn lock_domain(&self, domain: DomainId) -> Result<Domain<'_, P>, DomainError> {
+        Ok(self.record_of(domain)?.lock(self.platform(), domain))
+    }
+
+    /// Makes a domain, which can have frames from now on: up to `quota` of them that are
+    /// [accounted](crate::Accounting). It prefers no nodes and has no limit of width.
+    ///
+    /// ```
+    /// # use bedframe::*;
+    /// # fn run<P: Platform>(memory: &Memory<P>) -> Result<(), Box<dyn std::error::Error>> {
+    /// let guest = DomainId(1);
+    /// memory.create_domain(guest, 1 << 18)?;
+    /// let block = memory.alloc_for(guest, &Request::order(Order::new(9).unwrap()), Accounting::Counted)?;
+    /// assert_eq!(memory.domain(guest).unwrap().accounted, 512);
+    /// memory.free_owned(guest, block)?;
+    /// // It dies, and what it still had is taken back a bit at a time.
+    /// memory.kill_domain(guest)?;
+    /// while !memory.relinquish(guest, 64)?.done {}
+    /// memory.destroy_domain(guest)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`DomainError::Exists`], [`DomainError::NoRecords`], or [`DomainError::NoMemory`]: books on domains
+    /// take memory of the Xen heap, up to four frames for a number that is far from all others, and one
+    /// for each 32 neighbours. They are kept when the domain is gone, for the next of that number.
+    ///
+    /// # Cost
+    ///
+    /// The domain's lock for a few words; no lock where frames are made.
+    pub fn create_domain(&self, domain: DomainId, quota: u64) -> Result<(), DomainError> {
+        self.owned_heap()?;
+        let alloc = || Ok::<_, AllocError>(self.alloc(&PAGE)?.start());
+        let free = |frame| {
+            // It is ours alone: not refused.
+            let _ = self.free(crate::addr::FrameRange::single(frame));
+        };
+        let record = table::make(self.platform(), self.domains(), domain, alloc, free)
+            .map_err(|why| DomainError::NoMemory { why })?
+            .ok_or(DomainError::Unknown { domain })?;
+        let locked = record.lock(self.platform(), domain);
+        if locked.life() != Life::None {
+            return Err(DomainError::Exists { domain });
+        }
+        locked.begin(quota);
+        Ok(())
+    }
+
+    /// What a domain has; `None` if there is no such domain.
+    ///
+    /// Cost: the domain's lock for a few words.
+    #[must_use]
+    pub fn domain(&self, domain: DomainId) -> Option<DomainCounts> {
+        let locked = self.lock_domain(domain).ok()?;
+        locked.known().ok().map(|()| locked.counts())
+    }
+
+    /// Sets how many frames of a domain may be accounted. It may be fewer than are: then none are added
+    /// until enough are given back.
+    ///
+    /// # Errors
+    ///
+    /// [`DomainError::Unknown`].
+    pub fn set_quota(&self, domain: DomainId, quota: u64) -> Result<(), DomainError> {
+        let locked = self.lock_domain(domain)?;
+        locked.known()?;
+        locked.set_quota(quota);
+        Ok(())
+    }
+
+    /// Sets on which nodes a domain's frames lie by preference: allocations take turns among them, and go
+    /// elsewhere only where none of them has what is asked for. No nodes at all: anywhere.
+    ///
+    /// # Errors
+    ///
+    /// [`DomainError::Unknown`], [`DomainError::UnknownNode`], or [`DomainError::NoMemory`]: the list lies
+    /// in a frame of the Xen heap.
+    pub fn set_affinity(&self, domain: DomainId, nodes: &[NodeId]) -> Result<(), DomainError> {
+        let heap = self.owned_heap()?;
+        let record = self.record_of(domain)?;
+        record.lock(self.platform(), domain).known()?;
+        if let Some(node) = nodes.iter().find(|node| heap.directory.node_index(**node).is_none()) {
+            return Err(DomainError::UnknownNode { node: *node });
+        }
+        let list = NodeList::make(self, nodes).map_err(|why| DomainError::NoMemory { why })?;
+        let locked = record.lock(self.platform(), domain);
+        let result = locked.known();
+        let gone = if result.is_ok() {
+            let (old, count) = locked.nodes();
+            locked.set_nodes(list.link(), list.count());
+            NodeList::at(old, count)
+        } else {
+            list
+        };
+        drop(locked);
+        gone.free(self);
+        result
+    }
+
+    /// Sets how many address bits must be enough to reach every frame of a domain; 64 and more mean no
+    /// limit. Frames that it has already stay. What cannot be met is refused when frames are asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`DomainError::Unknown`].
+    pub fn set_width(&self, domain: DomainId, bits: u32) -> Result<(), DomainError> {
+        let locked = self.lock_domain(domain)?;
+        locked.known()?;
+        locked.set_width(bits);
+        Ok(())
+    }
+
+    /// Says that a domain is dying: it gets nothing any more, and can be taken apart by
+    /// [`Memory::relinquish`].
+    ///
+    /// # Errors
+    ///
+    /// [`DomainError::Unknown`], [`DomainError::Dying`] the second time.
+    pub fn kill_domain(&self, domain: DomainId) -> Result<(), DomainError> {
+        let locked = self.lock_domain(domain)?;
+        locked.alive()?;
+        locked.kill();
+        Ok(())
+    }
+
+    /// Ends a dying domain that has nothing any more. Its number can be used anew.
+    ///
+    /// # Errors
+    ///
+    /// [`DomainError::Unknown`], [`DomainError::Alive`], or [`DomainError::HasFrames`] while it has any: those
+    /// of which others hold references too.
+    pub fn destroy_domain(&self, domain: DomainId) -> Result<(), DomainError> {
+        let locked = self.lock_domain(domain)?;
+        locked.dying()?;
+        let frames = locked.counts().frames();
+        let listed = List::ALL.iter().any(|list| locked.head(*list).frame().is_some());
+        if frames > 0 || listed || locked.is_given() {
+            return Err(DomainError::HasFrames { domain, frames });
+        }
+        let (nodes, count) = locked.nodes();
+        locked.end();
+        drop(locked);
+        NodeList::at(nodes, count).free(self);
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! Where a domain's frames lie: turns among the nodes that it prefers, widths, and a reserve of low
+//! memory.
+
+use super::back::Taking;
+use super::error::OwnerError;
+use super::give::{Gift, Stopped};
+use super::id::{Accounting, DomainId};
+use super::nodes::NodeList;
+use super::record::DomainRecord;
+use crate::addr::{FRAME_SHIFT, FrameRange, Mfn};
+use crate::error::{AllocError, MapError};
+use crate::heap::Heap;
+use crate::memory::Memory;
+use crate::platform::Platform;
+use crate::request::{Nodes, Request};
+
+impl<P: Platform> Memory<P> {
+    /// Hands out the frames that `request` asks for as a domain's own, which [`Memory::free_owned`] takes
+    /// back.
+    ///
+    /// Where the request names no nodes they are taken from those that the domain
+    /// [prefers](Memory::set_affinity), in turn, and from the nearest to these where none has them. The
+    /// domain's [width](Memory::set_width) adds to the request's limits. The
+    /// [reserve](Memory::set_dma_reserve) comes last of all.
+    ///
+    /// # Errors
+    ///
+    /// [`OwnerError::Domain`] if there is no such domain, it is dying, or its quota is too small;
+    /// [`OwnerError::Alloc`] as for [`Memory::alloc`].
+    ///
+    /// # Cost
+    ///
+    /// That of [`Memory::alloc`], the domain's lock twice, and that of [`Memory::assign`].
+    pub fn alloc_for(
+        &self,
+        domain: DomainId,
+        request: &Request<'_>,
+        accounting: Accounting,
+    ) -> Result<FrameRange, OwnerError> {
+        let heap = self.owned_heap()?;
+        let record = self.record_of(domain)?;
+        if request.length() == 0 {
+            record.lock(self.platform(), domain).alive()?;
+            return Err(AllocError::NoFrames.into());
+        }
+        let gift = Gift::Own(accounting);
+        let (width, turn) = {
+            let locked = record.lock(self.platform(), domain);
+            gift.begin(&locked, request.length())?;
+            // The domain's claims are consumed here.
+            let turn = matches!(request.allowed_nodes(), Nodes::Any).then(|| locked.take_turn());
+            (locked.width(), turn)
+        };
+        let found = match self.place(record, domain, request.width(width), turn) {
+            Ok(found) => found,
+            Err(error) => {
+                gift.end(&record.lock(self.platform(), domain), request.length());
+                return Err(error.into());
+            }
+        };
+        // Contents are cleansed here: before the frames are the domain's.
+        self.give(&heap, record, domain, found, gift).map_err(|Stopped { at, error }| {
+            self.return_gift(&heap, record, domain, found, Mfn::new(at));
+            let left = found.end().get().saturating_sub(at);
+            gift.end(&record.lock(self.platform(), domain), left);
+            error
+        })?;
+        Ok(found)
+    }
+
+    /// Frees what was allocated for a domain, of which the frames before `at` are the domain's.
+    #[cold]
+    fn return_gift(
+        &self,
+        heap: &Heap<'_, P>,
+        record: &DomainRecord,
+        domain: DomainId,
+        found: FrameRange,
+        at: Mfn,
+    ) {
+        if let Some(done) = FrameRange::new(found.start(), at) {
+            self.undo(heap, record, domain, done, Taking::Free);
+        }
+        if let Some(left) = FrameRange::new(at, found.end()) {
+            // Refused only if somebody else freed them, and then the misuse hook has been told.
+            let _ = self.free(left);
+        }
+    }
+
+    /// Takes frames for a domain whose turn is `turn`, if the request names no nodes.
+    fn place(
+        &self,
+        record: &DomainRecord,
+        domain: DomainId,
+        request: Request<'_>,
+        turn: Option<u32>,
+    ) -> Result<FrameRange, AllocError> {
+        let all = || self.place_in_turn(record, domain, request, turn);
+        let spared = match request.allowed_nodes() {
+            // With a limit that is none of the caller's it is to be near him all the same.
+            Nodes::Any => request.prefer(self.platform().node()),
+            _ => request,
+        };
+        let spared = spared.inside(self.outside_reserve());
+        // Nothing is spared for a request that can have nothing else, and none is if there is no reserve.
+        if spared.within().is_empty() || spared.within() == request.within() {
+            return all();
+        }
+        match self.place_in_turn(record, domain, spared, turn) {
+            Err(_) if !request.spares_reserve() => all(),
+            result => result,
+        }
+    }
+
+    fn place_in_turn(
+        &self,
+        record: &DomainRecord,
+        domain: DomainId,
+        request: Request<'_>,
+        turn: Option<u32>,
+    ) -> Result<FrameRange, AllocError> {
+        let Some(turn) = turn else { return self.alloc(&request) };
+        let mut first = None;
+        let mut place = 0;
+        loop {
+            let node = {
+                let locked = record.lock(self.platform(), domain);
+                let (link, count) = locked.nodes();
+                let at = turn.wrapping_add(place).checked_rem(count);
+                at.filter(|_| place < count)
+                    .and_then(|at| NodeList::at(link, count).get(self.platform(), at))
+            };
+            let Some(node) = node else { break };
+            if let Ok(found) = self.alloc(&request.on(node)) {
+                return Ok(found);
+            }
+            first = first.or(Some(node));
+            place = place.saturating_add(1);
+        }
+        match first {
+            Some(node) => self.alloc(&request.prefer(node)),
+            None => self.alloc(&request),
+        }
+    }
+
+    /// Sets the reserve of memory for devices that reach no other: all frames that `bits` address bits are
+    /// enough for; 0 for none. Frames [for domains](Memory::alloc_for) are taken from it only if there are no
+    /// others, and never for a request that [spares](Request::spare_reserve) it.
+    ///
+    /// Unless it was set before, [`Memory::start`] sets it on machines with several nodes: to a quarter of the
+    /// node whose memory begins lowest, and 32 bits at most.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError::BadWidth`] if `bits` are not enough for two frames, or are 64 or more.
+    pub fn set_dma_reserve(&self, bits: u32) -> Result<(), MapError> {
+        if bits != 0 && (bits <= FRAME_SHIFT || bits >= u64::BITS) {
+            return Err(MapError::BadWidth { bits });
+        }
+        self.note_reserve(bits);
+        Ok(())
+    }
+
+    /// How many address bits reach all of the [reserve](Memory::set_dma_reserve); 0 if there is none.
+    #[must_use]
+    pub fn dma_reserve(&self) -> u32 {
+        self.noted_reserve().unwrap_or(0)
+    }
+
+    /// The frames that are not in the reserve.
+    pub(crate) fn outside_reserve(&self) -> FrameRange {
+        let reserve = Request::frames(1).width(self.dma_reserve()).within();
+        FrameRange::new(reserve.end(), Mfn::MAX).unwrap_or(FrameRange::EMPTY)
+    }
+}
+
+/// How many address bits reach a quarter of a node whose memory is `frames`, 32 at most.
+pub(crate) fn default_width(frames: FrameRange) -> u32 {
+    let last = frames.start().get().saturating_add((frames.frames() / 4).max(1)) - 1;
+    let bits = (u64::BITS - last.leading_zeros()).max(1);
+    (bits + FRAME_SHIFT).min(u32::BITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarter_of_a_node_is_reserved() {
+        let node = |start, end| FrameRange::new(Mfn::new(start), Mfn::new(end)).unwrap();
+        for (frames, bits) in [
+            (node(0, 1 << 18), 28),       // 1 GiB from 0: a quarter of it
+            (node(0, 1 << 28), 32),       // 1 TiB: not more than 4 GiB
+            (node(1 << 19, 1 << 20), 32), // the upper half of 4 GiB
+            (node(1 << 22, 1 << 23), 32), // all of it far above
+            (node(0, 1), 13),             // never less than two frames
+            (node(100, 100), 19),         // not even one frame
+        ] {
+            assert_eq!(default_width(frames), bits, "{frames}");
+        }
+    }
+}
