@@ -1,8 +1,11 @@
 //! The smallest machine: a few MiB of this program's own memory, seen as RAM on two nodes.
 
 use core::cell::UnsafeCell;
+use core::fmt::Write;
 
-use bedframe::{FRAME_SIZE, FrameRange, Mfn, Platform};
+use bedframe::{CpuId, FRAME_SIZE, FrameRange, Mfn, Platform, StaleCpus};
+
+use crate::{Sink, opaque};
 
 /// The lowest 2 MiB: ten zones, and frame 0.
 pub const LOW: FrameRange = range(0, 512);
@@ -67,5 +70,15 @@ unsafe impl Platform for Machine {
         } else {
             Some(HIGH.start().saturating_add(index - LOW.frames()))
         }
+    }
+
+    fn defers_flushes(&self) -> bool {
+        opaque(true)
+    }
+
+    fn flush_tlbs(&self, stale: &StaleCpus<'_>) {
+        let _ =
+            opaque(stale.contains(CpuId(opaque(0)))) || opaque(stale.contains(CpuId(opaque(9))));
+        let _ = write!(Sink(0), "{stale:?}");
     }
 }

@@ -3,8 +3,8 @@
 use core::fmt::Write;
 
 use bedframe::{
-    Accounting, DomainError, DomainId, FrameRange, Memory, Mfn, NodeId, Order, OwnerError, Pool,
-    Request,
+    Accounting, CpuId, DomainError, DomainId, FrameRange, Memory, Mfn, NodeId, Order, OwnerError,
+    Pool, Request,
 };
 
 use crate::machine::Machine;
@@ -87,6 +87,7 @@ pub fn life(memory: &Memory<Machine>) -> Result<u64, Wrong> {
     get!(memory.free(some));
     get!(memory.take_back(domain, xen));
     get!(memory.lend(domain, xen));
+    memory.flush_tlb(CpuId(opaque(0)), || ());
     let back = get!(memory.free_owned(domain, block));
     check!((back.gone, back.kept) == (511, 1));
     get!(memory.unreference(frame));

@@ -196,6 +196,7 @@ mod pools;
 mod request;
 mod state;
 mod sync;
+mod tlb;
 mod vmap;
 mod zone;
 
@@ -215,6 +216,7 @@ pub use platform::{CpuId, InterruptMask, Platform};
 pub use pools::XenHeap;
 pub use request::{Direction, Nodes, Pool, Request};
 pub use state::PageState;
+pub use tlb::StaleCpus;
 pub use vmap::{
     Access, EntryFormat, Flush, MAX_LEVELS, PageTableError, PageTables, Radix, VirtualPage,
     VirtualRange, Vmap, VmapContradiction, VmapCounts, VmapError,

@@ -3,6 +3,7 @@
 use crate::addr::Mfn;
 use crate::error::FreeError;
 use crate::node::NodeId;
+use crate::tlb::StaleCpus;
 
 /// The number of a CPU. Any number is legal at any time: numbers only choose which hints a CPU
 /// uses, and CPUs that share hints are slower, never wrong.
@@ -74,6 +75,22 @@ pub unsafe trait Platform {
     /// Called in every turn of a loop that waits for another CPU.
     fn pause(&self) {
         core::hint::spin_loop();
+    }
+
+    /// Whether frames that come back from an owner may still be reached through TLBs, so that
+    /// [`Platform::flush_tlbs`] is to be asked for before somebody else has them. The default says no, which
+    /// is right where mappings are flushed before frames are given back.
+    fn defers_flushes(&self) -> bool {
+        false
+    }
+
+    /// Flushes the TLBs of the CPUs in `stale`, all of which have been flushed when it returns.
+    ///
+    /// Called, with nothing held, by an allocation that would hand out frames which came back from an owner
+    /// since some CPU was flushed last, once for each allocation. The default is for machines that never
+    /// [defer](Platform::defers_flushes).
+    fn flush_tlbs(&self, stale: &StaleCpus<'_>) {
+        let _ = stale;
     }
 
     /// Told of every free that was refused because of what the caller did, before the error

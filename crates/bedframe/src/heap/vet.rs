@@ -5,36 +5,58 @@ use super::free::kept_error;
 use super::{Heap, Piece};
 use crate::addr::FrameRange;
 use crate::error::FreeError;
-use crate::index::{Leaving, OfflineRefusal, Span, WORDS};
+use crate::index::{Leaving, OfflineRefusal, Span, Vetted, WORDS};
 use crate::platform::Platform;
 use crate::state::PageState;
 use crate::sync::fence_after_rmw;
+use crate::tlb::Stamp;
 
 impl<P: Platform> Heap<'_, P> {
     /// Whether all frames of `taken`, which the caller has just taken, are his. If not, those that are
-    /// are free again, and the others are left to whom they belong.
+    /// are free again, and the others are left to whom they belong. If they are, no CPU reaches them
+    /// through its TLB any more.
     ///
-    /// Cost: an entry for each chunk, and where that is exceptional Busy for a look at the records.
+    /// Cost: an entry for each chunk, and where that is exceptional a look at the records.
     pub(crate) fn vet(&self, taken: FrameRange) -> bool {
-        // The frames were taken before; the entries are read behind it. Pairs with the fence of who
-        // gives a frame a record.
+        // The frames were taken before, by a read-modify-write; the entries are read behind it. Pairs
+        // with the fence of who gives a frame a record.
         fence_after_rmw();
         let (start, end) = (taken.start().get(), taken.end().get());
-        let mut at = start;
+        let (mut at, mut newest) = (start, Stamp::NONE);
         while let Some(piece) = self.piece_before(at, end) {
-            if let Some(chunk) = self.chunk_of(&piece)
-                && !chunk.settled(self.cpu.platform).is_exceptional()
-            {
-                at = piece.end();
+            at = piece.end();
+            let Some(chunk) = self.chunk_of(&piece) else { continue };
+            if !chunk.settled(self.cpu.platform).is_exceptional() {
                 continue;
             }
-            if self.spoiled(&piece) != [0; WORDS] {
+            let Vetted { spoiled, stamp } = chunk.vet(self.cpu.platform, piece.span);
+            if spoiled != [0; WORDS] {
                 self.put_rest(start, end);
                 return false;
             }
-            at = piece.end();
+            newest = newest.max(stamp);
+        }
+        if newest != Stamp::NONE {
+            self.flush(taken, newest);
         }
         true
+    }
+
+    /// Has the CPUs flushed that may reach frames of `taken`, the newest stamp of whose chunks this is.
+    #[cold]
+    fn flush(&self, taken: FrameRange, newest: Stamp) {
+        let Some(clock) = self.directory.clock() else { return };
+        clock.settle(self.cpu.platform, self.directory.slots(), newest);
+        let (mut at, end) = (taken.start().get(), taken.end().get());
+        while let Some(piece) = self.piece_before(at, end) {
+            at = piece.end();
+            if let Some(chunk) = self.chunk_of(&piece)
+                && chunk.settled(self.cpu.platform).is_exceptional()
+            {
+                let slots = self.directory.slots();
+                chunk.forget_stamp(self.cpu.platform, |stamp| clock.is_pending(slots, stamp));
+            }
+        }
     }
 
     fn piece_before(&self, at: u64, end: u64) -> Option<Piece<'_>> {
@@ -43,7 +65,8 @@ impl<P: Platform> Heap<'_, P> {
 
     /// The frames of a piece that are not who has taken it's.
     fn spoiled(&self, piece: &Piece<'_>) -> [u64; WORDS] {
-        self.chunk_of(piece).map_or([0; WORDS], |chunk| chunk.vet(self.cpu.platform, piece.span))
+        self.chunk_of(piece)
+            .map_or([0; WORDS], |chunk| chunk.vet(self.cpu.platform, piece.span).spoiled)
     }
 
     /// Puts those frames of `[start, end)` back that are not spoiled.

@@ -280,10 +280,9 @@ impl<'a> Arena<'a> {
     #[inline]
     pub(crate) fn take_whole<P: Platform>(&self, cpu: &Cpu<'_, P>, number: u32) -> bool {
         let Some(word) = self.entries.get(number as usize) else { return false };
-        while !Chunk::take_whole(word) {
+        while !Chunk::take_any_whole(word) {
             // Busy for a moment, by somebody who changes nothing?
-            let entry = settled(cpu.platform, word);
-            if !entry.is(ChunkState::WholeFree) || entry.is_exceptional() {
+            if !settled(cpu.platform, word).is(ChunkState::WholeFree) {
                 return false;
             }
         }
@@ -312,7 +311,7 @@ impl<'a> Arena<'a> {
         for number in first..missing {
             if let Some(chunk) = self.chunk(number) {
                 // Ours since a moment ago: nobody can refuse them.
-                Chunk::put_whole(chunk.entry, || Some(chunk.above));
+                let _ = chunk.put_span(cpu.platform, Span::WHOLE, &[0; WORDS]);
             }
         }
         Err(missing)

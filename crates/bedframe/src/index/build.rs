@@ -22,6 +22,7 @@ use crate::node::NodeId;
 use crate::platform::Platform;
 use crate::pools::XenHeap;
 use crate::request::{Pool, Request};
+use crate::tlb::TlbClock;
 
 /// Arenas of fewer bytes lie behind the directory instead of on their own node: a node that small
 /// would lose a large part of itself to a frame that is hardly used.
@@ -165,6 +166,10 @@ impl<'a, P: Platform> Build<'a, P> {
             slots: match self.old {
                 Some(old) => old.header().slots,
                 None => cursor.table::<Slot>(sizes.slots).at(address),
+            },
+            clock: match self.old {
+                Some(old) => old.header().clock,
+                None => cursor.table::<TlbClock>(1).at(address),
             },
         };
         (header, address + cursor.0)
@@ -318,6 +323,9 @@ impl<'a, P: Platform> Build<'a, P> {
         if self.old.is_none() {
             for slot in self.table::<Slot>(header.slots) {
                 slot.reset();
+            }
+            for clock in self.table::<TlbClock>(header.clock) {
+                clock.reset();
             }
         }
         self.write_arenas(arenas, segments, banks);

@@ -37,6 +37,7 @@ pub(crate) use offline::OfflineRefusal;
 pub(crate) use open::Opened;
 pub(crate) use put::{PutFailed, PutRefusal};
 pub(crate) use refer::CountRefusal;
+pub(crate) use vet::Vetted;
 
 use super::entry::{ChunkState, Entry};
 use super::records::Records;

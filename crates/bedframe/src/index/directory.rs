@@ -17,6 +17,7 @@ use crate::node::NodeId;
 use crate::platform::{CpuId, Platform};
 use crate::request::Pool;
 use crate::sync::{AtomicU32, AtomicU64};
+use crate::tlb::TlbClock;
 use crate::zone::Zone;
 
 /// A maximal run of RAM with the same node, zone and pools. No block reaches beyond it.
@@ -197,6 +198,8 @@ pub(crate) struct Header {
     pub(crate) arenas: Local,
     /// In the block of the first directory, for all that follow it.
     pub(crate) slots: Table,
+    /// The same: one clock.
+    pub(crate) clock: Table,
 }
 
 /// A directory as its readers see it.
@@ -288,6 +291,12 @@ impl<'a, P: Platform> Directory<'a, P> {
     pub(crate) fn slots(&self) -> &'a [Slot] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
         unsafe { raw::shared(self.platform, self.header.slots) }
+    }
+
+    /// The clock of TLB flushes. `None` only if there is none, which hand-over rules out.
+    pub(crate) fn clock(&self) -> Option<&'a TlbClock> {
+        // SAFETY: 1, 2. Promised for all tables when `self` was made; it holds atomics only.
+        unsafe { raw::shared(self.platform, self.header.clock) }.first()
     }
 
     /// The slot of a CPU. More CPUs than were announced share. `None` only if there is none at all,

@@ -17,7 +17,9 @@ mod summary;
 
 pub(crate) use arena::{Arena, Wanted};
 pub(crate) use build::Build;
-pub(crate) use chunk::{Chunk, CountRefusal, Look, OfflineRefusal, Opened, PutRefusal, Words};
+pub(crate) use chunk::{
+    Chunk, CountRefusal, Look, OfflineRefusal, Opened, PutRefusal, Vetted, Words,
+};
 pub(crate) use directory::{Bank, Directory, Segment};
 pub(crate) use entry::{ChunkState, Entry};
 pub(crate) use raw::{Plain, Table, shared};

@@ -13,6 +13,7 @@ use super::slot::Slot;
 use crate::addr::Mfn;
 use crate::platform::Platform;
 use crate::sync::{AtomicU32, AtomicU64, plain_read, plain_write};
+use crate::tlb::TlbClock;
 
 /// Types for which any bytes are a valid value.
 ///
@@ -38,6 +39,8 @@ unsafe impl Plain for Marks {}
 unsafe impl Plain for Records {}
 // SAFETY: As above.
 unsafe impl Plain for Slot {}
+// SAFETY: As above.
+unsafe impl Plain for TlbClock {}
 // SAFETY: As above.
 unsafe impl Plain for Segment {}
 // SAFETY: As above.

@@ -162,7 +162,7 @@ impl Record {
     /// Whether who has just taken the frame may not have it. A reference that came meanwhile stays with
     /// it.
     pub(crate) const fn forbids_taking(self) -> bool {
-        self.leaving().is_some() && self.count() == 0
+        self.owner().is_some() || self.leaving().is_some() && self.count() == 0
     }
 
     /// What keeps the frame from being freed.

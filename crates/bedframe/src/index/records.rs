@@ -8,6 +8,7 @@
 use super::record::{Kept, Record};
 use super::span::Span;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::tlb::Stamp;
 
 /// The links of a frame, or of a chunk by its first frame, in a list of its owner's.
 #[derive(Clone, Copy)]
@@ -29,7 +30,9 @@ pub(crate) struct Records {
     whole: AtomicU64,
     /// Whether the chunk is in a list of its owner's as a whole, and its frames are in none.
     listed: AtomicU32,
-    spare: [u32; 7],
+    spare: [u32; 5],
+    /// When an owner's frame came back last, if that has not been looked after.
+    stamp: AtomicU64,
     next: AtomicU64,
     before: AtomicU64,
     /// For each frame.
@@ -47,6 +50,7 @@ impl Records {
         self.ready.store(0, Ordering::Relaxed);
         self.whole.store(0, Ordering::Relaxed);
         self.listed.store(0, Ordering::Relaxed);
+        self.stamp.store(0, Ordering::Relaxed);
     }
 
     /// The record of a frame.
@@ -122,6 +126,20 @@ impl Records {
         self.tally.load(Ordering::Relaxed) > 0 || !self.whole().is_none()
     }
 
+    /// Whether there is anything to look at before the chunk's frames are taken or freed.
+    pub(crate) fn is_exceptional(&self) -> bool {
+        self.any() || self.stamp() != Stamp::NONE
+    }
+
+    /// When an owner's frame came back last, if that has not been looked after.
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp(self.stamp.load(Ordering::Acquire))
+    }
+
+    pub(super) fn set_stamp(&self, stamp: Stamp) {
+        self.stamp.store(stamp.0, Ordering::Release);
+    }
+
     /// The first frame of `span` whose record keeps it from being freed.
     pub(super) fn first_kept(&self, span: Span) -> Option<(u32, Kept)> {
         (span.first..span.end()).find_map(|bit| Some((bit, self.record(bit).kept()?)))
@@ -151,7 +169,8 @@ mod tests {
             ready: AtomicU32::new(9),
             whole: AtomicU64::new(8),
             listed: AtomicU32::new(5),
-            spare: [0; 7],
+            spare: [0; 5],
+            stamp: AtomicU64::new(9),
             next: garbage(0),
             before: garbage(0),
             words: core::array::from_fn(garbage),

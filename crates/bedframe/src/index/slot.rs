@@ -3,6 +3,7 @@
 use crate::platform::Platform;
 use crate::request::{Pool, Request};
 use crate::sync::{AtomicU64, Ordering, fence_after_rmw, fence_full};
+use crate::tlb::Stamp;
 
 /// What a CPU keeps, its first two cache lines for every call. Everything in it is a hint or a count:
 /// CPUs may share a slot, interrupts may use it between any two instructions of the CPU, and a CPU may
@@ -21,7 +22,9 @@ pub(crate) struct Slot {
     closed: AtomicU64,
     /// How often a hole was put into the ring below, less how often one was taken out.
     newest: AtomicU64,
-    spare: [u64; 3],
+    /// The CPU's TLB has been flushed for every stamp up to this.
+    flushed: AtomicU64,
+    spare: [u64; 2],
     /// The holes before the latest: a ring, whose oldest are forgotten.
     older: [AtomicU64; OLDER_HOLES],
 }
@@ -113,6 +116,7 @@ impl Slot {
             place.store(Place::NONE, Ordering::Relaxed);
         }
         self.newest.store(0, Ordering::Relaxed);
+        self.flushed.store(0, Ordering::Relaxed);
         self.opened.store(0, Ordering::Relaxed);
         self.closed.store(0, Ordering::Relaxed);
     }
@@ -127,8 +131,20 @@ impl Slot {
             closed: AtomicU64::new(0),
             older: core::array::from_fn(|_| AtomicU64::new(Place::NONE)),
             newest: AtomicU64::new(0),
-            spare: [0; 3],
+            flushed: AtomicU64::new(0),
+            spare: [0; 2],
         }
+    }
+
+    /// Whether the CPU's TLB has not been flushed since `stamp`.
+    pub(crate) fn is_stale(&self, stamp: Stamp) -> bool {
+        // Acquire pairs with the Release in `note_flush`: the flush came before.
+        stamp.0 > self.flushed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn note_flush(&self, begun: u64) {
+        // Release pairs with the Acquire in `is_stale`.
+        self.flushed.fetch_max(begun, Ordering::Release);
     }
 
     #[inline]

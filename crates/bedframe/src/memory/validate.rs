@@ -314,7 +314,7 @@ impl<P: Platform> Memory<P> {
         let (tally, counted) = records.tally();
         match stray {
             Some(bit) => Err(Contradiction::References { frame: Mfn::new(piece.frame(bit)) }),
-            None if tally != counted || tally == 0 => {
+            None if tally != counted || !records.is_exceptional() => {
                 Err(Contradiction::References { frame: Mfn::new(piece.start) })
             }
             None => Ok(()),

@@ -8,7 +8,7 @@ use super::record::{DomainRecord, List};
 use super::units::Unit;
 use crate::addr::{FrameRange, Mfn};
 use crate::heap::Heap;
-use crate::index::{CHUNK_FRAMES, Record};
+use crate::index::{CHUNK_FRAMES, Opened, Record};
 use crate::memory::Memory;
 use crate::platform::Platform;
 
@@ -205,6 +205,7 @@ impl<'a, P: Platform> Lists<'_, 'a, P> {
             let ours = taking.refusal(whole, id).is_none();
             if ours {
                 opened.set_whole(Record::NONE);
+                self.stamp(&mut opened);
                 if taking.frees(whole) {
                     opened.put_all();
                 }
@@ -250,11 +251,24 @@ impl<'a, P: Platform> Lists<'_, 'a, P> {
             self.domain.add_dropped(1);
             done.kept += 1;
         }
+        if done.gone > 0 {
+            self.stamp(&mut opened);
+        }
         if free != 0 {
             opened.put(unit.word(), free);
         }
         unit.close(self.heap, opened);
         Taken::Done(done)
+    }
+
+    /// Frames of a chunk are not the domain's any more: whoever has them next flushes what may still
+    /// translate to them.
+    pub(super) fn stamp(&self, opened: &mut Opened<'_, '_, P>) {
+        if self.heap.cpu.platform.defers_flushes()
+            && let Some(clock) = self.heap.directory.clock()
+        {
+            opened.stamp(clock.stamp());
+        }
     }
 
     /// `frames` frames with this record are not the domain's any more.

@@ -122,6 +122,7 @@ impl<P: Platform> Memory<P> {
         lists.count_gone(record, 1);
         domain.subtract_dropped(1);
         opened.set(bit, none.without_owner());
+        lists.stamp(&mut opened);
         if !record.is_lent() {
             opened.put(unit.word(), 1 << (bit % 64));
         }

@@ -268,4 +268,5 @@ atomic!(AtomicU32, u32, |value| value as u32,
 atomic!(AtomicU64, u64, |value| value,
     fetch_add: u64::wrapping_add,
     fetch_or: |old, value| old | value,
-    fetch_and: |old, value| old & value);
+    fetch_and: |old, value| old & value,
+    fetch_max: u64::max);

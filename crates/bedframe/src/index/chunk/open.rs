@@ -7,6 +7,7 @@ use crate::index::records::Records;
 use crate::index::span::{FULL, Span, WORDS};
 use crate::platform::Platform;
 use crate::sync::{Ordering, fence_after_rmw};
+use crate::tlb::Stamp;
 
 /// A chunk with its records, held by this CPU until [`Opened::close`].
 pub(crate) struct Opened<'a, 'p, P: Platform> {
@@ -103,7 +104,16 @@ impl<'a, P: Platform> Opened<'a, '_, P> {
             self.records.zero();
         }
         self.records.set_whole(record);
-        self.now = self.now.with_recorded().with_exceptional(self.records.any());
+        self.now = self.now.with_recorded().with_exceptional(self.records.is_exceptional());
+    }
+
+    /// Notes that a frame came back from its owner, whose translations may still be in TLBs.
+    pub(crate) fn stamp(&mut self, stamp: Stamp) {
+        if !self.now.is_recorded() {
+            self.records.zero();
+        }
+        self.records.set_stamp(stamp.max(self.records.stamp()));
+        self.now = self.now.with_recorded().with_exceptional(true);
     }
 
     /// Puts frames of one word back, which are in use and have no record, or one that says to withdraw

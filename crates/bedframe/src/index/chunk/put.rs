@@ -47,7 +47,7 @@ impl Chunk<'_> {
         entry: &AtomicU32,
         above: impl FnOnce() -> Option<Above<'a>>,
     ) -> bool {
-        let put = Self::flip(entry, ChunkState::WholeUsed, ChunkState::WholeFree);
+        let put = Self::flip(entry, ChunkState::WholeUsed, ChunkState::WholeFree, false);
         if put && let Some(above) = above() {
             above.whole.set(above.number / GROUP);
         }

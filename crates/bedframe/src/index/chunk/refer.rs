@@ -100,7 +100,7 @@ impl Chunk<'_> {
             records.zero();
         }
         records.set(bit, record);
-        entry.with_recorded().with_exceptional(records.any())
+        entry.with_recorded().with_exceptional(records.is_exceptional())
     }
 
     /// Makes frame `bit`, if `given`, one that has been in the heap, as one in use, for the holder of

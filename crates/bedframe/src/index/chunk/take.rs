@@ -7,11 +7,17 @@ use crate::platform::Platform;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 impl Chunk<'_> {
-    /// WholeFree to WholeUsed, or back; false if the chunk is not in state `from`.
+    /// WholeFree to WholeUsed, or back; false if the chunk is not in state `from`, or is exceptional and
+    /// may not be.
     #[inline]
-    pub(super) fn flip(entry: &AtomicU32, from: ChunkState, to: ChunkState) -> bool {
+    pub(super) fn flip(
+        entry: &AtomicU32,
+        from: ChunkState,
+        to: ChunkState,
+        exceptional_too: bool,
+    ) -> bool {
         let mut old = Entry(entry.load(Ordering::Acquire));
-        while old.is(from) && !old.is_exceptional() {
+        while old.is(from) && (exceptional_too || !old.is_exceptional()) {
             // Acquire and Release pair with one another across the two directions: what the last
             // user of the frames wrote happens before what the next one does.
             match entry.compare_exchange(
@@ -27,12 +33,18 @@ impl Chunk<'_> {
         false
     }
 
-    /// Takes all 512 frames at once.
+    /// Takes all 512 frames at once, of a chunk that is not exceptional: there is nothing to vet then.
     ///
     /// Cost: one compare-exchange.
     #[inline]
     pub(crate) fn take_whole(entry: &AtomicU32) -> bool {
-        Self::flip(entry, ChunkState::WholeFree, ChunkState::WholeUsed)
+        Self::flip(entry, ChunkState::WholeFree, ChunkState::WholeUsed, false)
+    }
+
+    /// The same, exceptional or not.
+    #[inline]
+    pub(crate) fn take_any_whole(entry: &AtomicU32) -> bool {
+        Self::flip(entry, ChunkState::WholeFree, ChunkState::WholeUsed, true)
     }
 
     /// Takes a naturally aligned block of `2^order` frames, order 0 to 6, out of a word of the free

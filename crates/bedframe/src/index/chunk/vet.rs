@@ -6,6 +6,15 @@ use crate::index::record::{Kept, Record};
 use crate::index::span::{Span, WORDS};
 use crate::platform::Platform;
 use crate::sync::{AtomicU64, Ordering};
+use crate::tlb::Stamp;
+
+/// What a look at frames that were just taken has found.
+pub(crate) struct Vetted {
+    /// Those that are not who took them's.
+    pub(crate) spoiled: [u64; WORDS],
+    /// When an owner's frame came back to their chunk last, if that has not been looked after.
+    pub(crate) stamp: Stamp,
+}
 
 impl Chunk<'_> {
     /// Of the frames of `span`, which the caller has just taken: those that are not his, as their records
@@ -13,26 +22,56 @@ impl Chunk<'_> {
     ///
     /// Such a frame was free for a moment only, by a free that raced with the record's setter, or its
     /// record's setter came behind the caller.
-    pub(crate) fn vet<P: Platform>(&self, platform: &P, span: Span) -> [u64; WORDS] {
-        let Some(records) = self.records else { return [0; WORDS] };
-        if !self.settled(platform).is_exceptional() {
-            return [0; WORDS];
+    ///
+    /// Cost: reads of the entry, twice, and of the records if the chunk is exceptional; Busy if any frame
+    /// is spoiled.
+    pub(crate) fn vet<P: Platform>(&self, platform: &P, span: Span) -> Vetted {
+        let mut vetted = Vetted { spoiled: [0; WORDS], stamp: Stamp::NONE };
+        let Some(records) = self.records else { return vetted };
+        let is_spoiled = |bit: &u32| records.record(*bit).forbids_taking();
+        loop {
+            let entry = self.settled(platform);
+            if !entry.is_exceptional() {
+                return vetted;
+            }
+            let stamp = records.stamp();
+            let spoiled = (span.first..span.end()).any(|bit| is_spoiled(&bit));
+            if entry.held_still(self.load()) {
+                vetted.stamp = stamp;
+                if !spoiled {
+                    return vetted;
+                }
+                break;
+            }
         }
         let held = self.hold(platform);
         let was = held.was;
-        let mut spoiled = [0; WORDS];
         if was.is_exceptional() {
-            for bit in span.first..span.end() {
-                if records.record(bit).forbids_taking()
-                    && let Some(word) = spoiled.get_mut((bit / 64) as usize)
-                {
+            for bit in (span.first..span.end()).filter(is_spoiled) {
+                if let Some(word) = vetted.spoiled.get_mut((bit / 64) as usize) {
                     *word |= 1 << (bit % 64);
                 }
             }
             self.withdraw_leaving(was, span);
         }
         held.release(was);
-        spoiled
+        vetted
+    }
+
+    /// Forgets the chunk's stamp if all CPUs have been flushed since.
+    pub(crate) fn forget_stamp<P: Platform>(
+        &self,
+        platform: &P,
+        is_pending: impl FnOnce(Stamp) -> bool,
+    ) {
+        let Some(records) = self.records else { return };
+        let held = self.hold(platform);
+        let mut now = held.was;
+        if now.is_exceptional() && !is_pending(records.stamp()) {
+            records.set_stamp(Stamp::NONE);
+            now = now.with_exceptional(records.is_exceptional());
+        }
+        held.release(now);
     }
 
     /// Behind a free of `span`, frames of one word, that did not look at the records: takes back what
