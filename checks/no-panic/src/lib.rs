@@ -12,7 +12,7 @@ use machine::{HIGH, LOW, Machine};
 
 use bedframe::{
     AllocError, CpuId, Direction, FrameRange, FreeError, FreeRefusal, InterruptMask, MapError, Mfn,
-    NodeId, Nodes, Order, PageState, Platform, Pool, Request, XenHeap, Zone,
+    NodeId, Nodes, Order, PageState, Platform, Pool, Request, Unscrubbed, XenHeap, Zone,
 };
 
 /// `value`, in a way that no optimiser sees through.
@@ -89,7 +89,8 @@ fn words() -> Result<(), Wrong> {
         .zones(zone, opaque(Zone::MAX))
         .inside(opaque(FrameRange::ALL))
         .pool(opaque(Pool::Xen))
-        .direction(opaque(Direction::BottomUp));
+        .direction(opaque(Direction::BottomUp))
+        .clean();
     let mut all = 0;
     for frame in range.iter() {
         all += frame.get() + u64::from(Zone::of(frame).get());
@@ -113,6 +114,7 @@ fn words() -> Result<(), Wrong> {
     check!(request.within().start() == Mfn::new(4));
     check!(request.within().end() == Mfn::from_address(1 << 40));
     check!(request.heap() == Pool::Xen);
+    check!(request.wants_clean());
     check!(request.search_direction() == Direction::BottomUp);
     check!(request.allowed_nodes() == Nodes::Prefer(NodeId(1)));
     check!(Request::exactly(range).length() == 8);
@@ -149,6 +151,14 @@ fn platform() -> Result<(), Wrong> {
     let error = FreeError { frame: Mfn::ZERO, why: opaque(FreeRefusal::Bad), committed: 0 };
     machine.misuse(&error);
     let last = Mfn::new(opaque(HIGH.end().get() - 1));
+    // SAFETY: the frame is mapped, and nothing lives there yet.
+    unsafe {
+        check!(machine.scrub(last, opaque(true), opaque(7)).is_ok());
+        check!(machine.holds_pattern(last, opaque(true), 7));
+        check!(machine.scrub(last, opaque(false), 7) == Err(Unscrubbed::Unreachable));
+    }
+    machine.written_while_free(last);
+    machine.flush_cache(FrameRange::single(last));
     let variants = [
         XenHeap::Unified,
         XenHeap::Limited { limit: LOW.end() },

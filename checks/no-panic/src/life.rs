@@ -4,8 +4,9 @@
 use core::fmt::Write;
 
 use bedframe::{
-    Direction, FrameRange, FreeRefusal, MapError, Memory, Mfn, NodeId, Nodes, OfflineError, Order,
-    PageState, Pool, RangeKind, ReferenceError, Request, Withdrawal, XenHeap, Zone,
+    AllocError, Direction, FrameRange, FreeRefusal, MapError, Memory, Mfn, NodeId, Nodes,
+    OfflineError, Order, PageState, Pool, RangeKind, ReferenceError, Request, ScrubPolicy,
+    Withdrawal, XenHeap, Zone,
 };
 
 use crate::machine::{HIGH, LOW, Machine, spoil};
@@ -15,7 +16,11 @@ static MEMORIES: [Memory<Machine>; 4] = [
     Memory::new(Machine),
     Memory::new(Machine),
     Memory::new(Machine),
-    Memory::new(Machine).hand_out_frame_zero().with_records(),
+    Memory::new(Machine)
+        .hand_out_frame_zero()
+        .with_records()
+        .scrub_on_free(ScrubPolicy::Dying)
+        .check_scrubbed(0x5c4b_5c4b_5c4b_5c4b),
 ];
 
 pub fn every_variant() -> Result<(), Wrong> {
@@ -109,6 +114,7 @@ fn life(memory: &Memory<Machine>, variant: XenHeap) -> Result<(), Wrong> {
     owned(memory)?;
     referred(memory)?;
     withdrawn(memory)?;
+    scrubbed(memory)?;
     mapped.close(memory)?;
     let books = crate::owners::life(memory)?;
     churn(memory)?;
@@ -209,6 +215,30 @@ fn withdrawn(memory: &Memory<Machine>) -> Result<(), Wrong> {
         }
         check!(memory.online(opaque(wild)).is_err());
     }
+    Ok(())
+}
+
+/// Clean frames, and the idle scrubber.
+fn scrubbed(memory: &Memory<Machine>) -> Result<(), Wrong> {
+    // What is not mapped this machine does not reach.
+    let clean = get!(memory.alloc(&Request::frames(opaque(3)).pool(Pool::Xen).clean()));
+    get!(memory.free(clean));
+    match memory.alloc(&Request::frames(opaque(3)).clean()) {
+        Ok(clean) => get!(memory.free(clean)),
+        Err(error) => check!(matches!(error, AllocError::Unreachable { .. })),
+    }
+    let before = memory.statistics();
+    check!(before.dirty > 0 && before.dirty <= before.free);
+    check!(memory.scrub(opaque(0)).frames == 0);
+    let mut frames = 0;
+    loop {
+        let told = memory.scrub(opaque(700));
+        frames += told.frames;
+        if told.done {
+            break;
+        }
+    }
+    check!(frames > 0 && memory.statistics().dirty == before.dirty - frames);
     Ok(())
 }
 

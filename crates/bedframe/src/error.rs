@@ -40,6 +40,12 @@ pub enum AllocError {
     },
     /// The ledger is full and no mapped memory is left to grow it in.
     LedgerFull,
+    /// Clean frames were asked for, and the platform has no way to the bytes of this one: see
+    /// [`Platform::scrub`](crate::Platform::scrub).
+    Unreachable {
+        /// The frame.
+        frame: Mfn,
+    },
 }
 
 impl AllocError {
@@ -65,6 +71,7 @@ impl fmt::Display for AllocError {
                 write!(f, "no free block of {frames} frames in the {pool}")
             }
             AllocError::LedgerFull => f.write_str("the ledger is full and cannot grow"),
+            AllocError::Unreachable { frame } => write!(f, "no way to scrub frame {frame}"),
         }
     }
 }

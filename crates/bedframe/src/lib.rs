@@ -194,6 +194,7 @@ mod owners;
 mod platform;
 mod pools;
 mod request;
+mod scrub;
 mod state;
 mod sync;
 mod tlb;
@@ -215,6 +216,7 @@ pub use owners::{
 pub use platform::{CpuId, InterruptMask, Platform};
 pub use pools::XenHeap;
 pub use request::{Direction, Nodes, Pool, Request};
+pub use scrub::{ScrubPolicy, Scrubbed, Unscrubbed};
 pub use state::PageState;
 pub use tlb::StaleCpus;
 pub use vmap::{

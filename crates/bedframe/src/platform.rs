@@ -1,8 +1,9 @@
 //! What Bedframe asks of the machine that it runs on.
 
-use crate::addr::Mfn;
+use crate::addr::{FrameRange, Mfn};
 use crate::error::FreeError;
 use crate::node::NodeId;
+use crate::scrub::{Unscrubbed, fill, holds};
 use crate::tlb::StaleCpus;
 
 /// The number of a CPU. Any number is legal at any time: numbers only choose which hints a CPU
@@ -91,6 +92,59 @@ pub unsafe trait Platform {
     /// [defer](Platform::defers_flushes).
     fn flush_tlbs(&self, stale: &StaleCpus<'_>) {
         let _ = stale;
+    }
+
+    /// Fills `frame` with `pattern`, eight bytes at a time, in memory as the next owner will see it; 0
+    /// unless [`Memory::check_scrubbed`](crate::Memory::check_scrubbed) says otherwise. `mapped` says
+    /// whether the frame was declared mapped.
+    ///
+    /// The default writes through [`Platform::frame_ptr`] where it may, and says that other frames are
+    /// unreachable. The place for a machine's fastest routine, for a window to memory that is not
+    /// mapped, and for finding out that a frame is broken. The idle scrubber calls it with interrupts
+    /// masked.
+    ///
+    /// # Errors
+    ///
+    /// [`Unscrubbed`] says why the frame was not scrubbed.
+    ///
+    /// # Safety
+    ///
+    /// 1. The frame is RAM, and was declared mapped if `mapped` says so. 2. The caller holds it: nobody
+    ///    else accesses its bytes meanwhile.
+    #[allow(unsafe_code)] // The declaration of a contract, and what the default relies on.
+    unsafe fn scrub(&self, frame: Mfn, mapped: bool, pattern: u64) -> Result<(), Unscrubbed> {
+        if !mapped {
+            return Err(Unscrubbed::Unreachable);
+        }
+        // SAFETY: 1, 2. The caller's obligations are those of `fill`.
+        unsafe { fill(self, frame, pattern) };
+        Ok(())
+    }
+
+    /// Whether `frame`, which was scrubbed with `pattern` and has been free since, still holds it. Asked
+    /// only where [`Memory::check_scrubbed`](crate::Memory::check_scrubbed) was; the default reads
+    /// through [`Platform::frame_ptr`], and believes what it cannot reach.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Platform::scrub`].
+    #[allow(unsafe_code)] // As above.
+    unsafe fn holds_pattern(&self, frame: Mfn, mapped: bool, pattern: u64) -> bool {
+        // SAFETY: 1, 2. The caller's obligations are those of `holds`.
+        !mapped || unsafe { holds(self, frame, pattern) }
+    }
+
+    /// Told of a frame that was written to while it was free, by whoever: see
+    /// [`Memory::check_scrubbed`](crate::Memory::check_scrubbed). Not called while anything is held.
+    fn written_while_free(&self, frame: Mfn) {
+        let _ = frame;
+    }
+
+    /// Writes what caches hold of `range` to memory. Asked once the frames are scrubbed and before their
+    /// new owner is entered, for owners who can read past a cache; by default nobody can. Not called
+    /// while anything is held.
+    fn flush_cache(&self, range: FrameRange) {
+        let _ = range;
     }
 
     /// Told of every free that was refused because of what the caller did, before the error

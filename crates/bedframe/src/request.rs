@@ -80,6 +80,7 @@ pub struct Request<'a> {
     pool: Pool,
     direction: Direction,
     spares_reserve: bool,
+    clean: bool,
 }
 
 impl<'a> Request<'a> {
@@ -99,6 +100,7 @@ impl<'a> Request<'a> {
             pool: Pool::Domain,
             direction: Direction::TopDown,
             spares_reserve: false,
+            clean: false,
         }
     }
 
@@ -182,6 +184,22 @@ impl<'a> Request<'a> {
     pub const fn spare_reserve(mut self) -> Self {
         self.spares_reserve = true;
         self
+    }
+
+    /// Zeros in every byte: what is not known to be [scrubbed](crate::Memory::scrub) is scrubbed by the
+    /// call itself, frame by frame, and then the platform is asked to
+    /// [flush](crate::Platform::flush_cache) the whole from caches. Without this, frames hold whatever
+    /// they held.
+    pub const fn clean(mut self) -> Self {
+        self.clean = true;
+        self
+    }
+
+    /// Whether every byte is to be zero.
+    #[inline]
+    #[must_use]
+    pub const fn wants_clean(&self) -> bool {
+        self.clean
     }
 
     /// How many frames are asked for.

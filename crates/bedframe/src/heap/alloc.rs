@@ -56,7 +56,9 @@ impl<P: Platform> Heap<'_, P> {
             return Ok(found);
         }
         if windows_opened(slots) != closed {
-            // Somebody was moving hints while we looked: believe the entries alone.
+            // Somebody was moving hints while we looked, or scrubbing: believe the entries alone, with
+            // every free frame in its place.
+            let _halted = self.halt_scrubbing();
             let exhaustive = |id, bank: &Bank| self.search_runs(id, bank, request);
             if let Some(found) = self.each_bank(request, exhaustive) {
                 return Ok(found);

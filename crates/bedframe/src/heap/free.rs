@@ -3,7 +3,9 @@
 use super::{Heap, Piece};
 use crate::addr::{FrameRange, Mfn};
 use crate::error::{FreeError, FreeRefusal};
-use crate::index::{Arena, CHUNK_FRAMES, Chunk, ChunkState, Entry, Kept, Look, PutRefusal, WORDS};
+use crate::index::{
+    Arena, CHUNK_FRAMES, Chunk, ChunkState, Contents, Entry, Kept, Look, PutRefusal, WORDS,
+};
 use crate::ledger::Attr;
 use crate::platform::Platform;
 use crate::sync::Ordering;
@@ -18,8 +20,18 @@ pub(crate) trait AskLedger {
 impl<'a, P: Platform> Heap<'a, P> {
     /// Frees `range`, whatever it is made of: heap blocks, parts of them, boot-allocated frames.
     pub(crate) fn free(&self, range: FrameRange, ledger: &impl AskLedger) -> Result<(), FreeError> {
+        self.free_as(range, ledger, Putting::Whatever)
+    }
+
+    /// The same, with what is known of the contents.
+    pub(crate) fn free_as(
+        &self,
+        range: FrameRange,
+        ledger: &impl AskLedger,
+        putting: Putting,
+    ) -> Result<(), FreeError> {
         self.check(range, ledger)?;
-        self.commit(range, 0, Putting::Whatever)
+        self.commit(range, 0, putting)
     }
 
     /// Whether every frame of `range` is in use or, if it was never in the heap, boot-allocated.
@@ -27,7 +39,7 @@ impl<'a, P: Platform> Heap<'a, P> {
     fn check(&self, range: FrameRange, ledger: &impl AskLedger) -> Result<(), FreeError> {
         let (mut at, end) = (range.start().get(), range.end().get());
         while at < end {
-            if let Some(behind) = self.behind_whole(at, end, false) {
+            if let Some(behind) = self.behind_whole(at, end, None) {
                 at = behind;
                 continue;
             }
@@ -88,8 +100,9 @@ impl<'a, P: Platform> Heap<'a, P> {
         let (start, end) = (range.start().get(), range.end().get());
         let mut at = start;
         while at < end {
-            if putting == Putting::Whatever
-                && let Some(behind) = self.behind_whole(at, end, true)
+            let contents = putting.contents();
+            if putting != Putting::New
+                && let Some(behind) = self.behind_whole(at, end, Some(contents))
             {
                 at = behind;
                 continue;
@@ -109,7 +122,7 @@ impl<'a, P: Platform> Heap<'a, P> {
             let Some(arena) = self.arena_of(&piece) else {
                 return Err(error(at, FreeRefusal::Hole, before + (at - start)));
             };
-            match arena.put_span(&self.cpu, piece.chunk, piece.span, &new) {
+            match arena.put_span(&self.cpu, piece.chunk, piece.span, &new, contents) {
                 Ok(()) => at = piece.end(),
                 Err((refusal, put)) => {
                     let committed = before + (at - start) + u64::from(put);
@@ -121,20 +134,20 @@ impl<'a, P: Platform> Heap<'a, P> {
     }
 
     /// The first frame behind a chunk that begins at `at`, lies in `[at, end)`, and was handed out
-    /// whole; having put it back, if `put`. `None` if it is anything else.
-    fn behind_whole(&self, at: u64, end: u64, put: bool) -> Option<u64> {
+    /// whole; having put it back, if `put` says with which contents. `None` if it is anything else.
+    fn behind_whole(&self, at: u64, end: u64, put: Option<Contents>) -> Option<u64> {
         let behind = at + CHUNK_FRAMES;
         if !at.is_multiple_of(CHUNK_FRAMES) || behind > end {
             return None;
         }
         let (segment, words) = self.directory.words(at, behind)?;
-        if !put {
+        let Some(contents) = put else {
             let entry = Entry(words.entry.load(Ordering::Acquire));
             return (entry.is(ChunkState::WholeUsed) && !entry.is_exceptional()).then_some(behind);
-        }
+        };
         let arena = self.bank(segment)?.arena;
         let above = || self.directory.above(arena, segment.chunk_of(at).0);
-        Chunk::put_whole(words.entry, above).then_some(behind)
+        Chunk::put_whole(words.entry, contents, above).then_some(behind)
     }
 
     /// The first frame of a piece whose record keeps it from being freed.
@@ -217,6 +230,20 @@ pub(crate) enum Putting {
     /// Frames that were never in the heap: one that has come there since it was checked was
     /// released by another call, and may be somebody's by now.
     New,
+    /// Frames that the caller has just taken and nobody has touched.
+    AsTaken,
+    /// Frames that are scrubbed, or whose owner need not have them scrubbed.
+    Scrubbed,
+}
+
+impl Putting {
+    const fn contents(self) -> Contents {
+        match self {
+            Putting::Whatever | Putting::New => Contents::Written,
+            Putting::AsTaken => Contents::AsTaken,
+            Putting::Scrubbed => Contents::Scrubbed,
+        }
+    }
 }
 
 /// The first frame of a piece that has been in the heap, and why it cannot be released.

@@ -5,7 +5,7 @@
 use super::Heap;
 use crate::addr::{FrameRange, Mfn};
 use crate::index::{
-    Bank, CHUNK_FRAMES, Chunk, Directory, Entry, Place, PlaceKind, Segment, Slot, Words,
+    Bank, CHUNK_FRAMES, Chunk, Contents, Directory, Entry, Place, PlaceKind, Segment, Slot, Words,
 };
 use crate::platform::Platform;
 use crate::request::{Pool, Request};
@@ -44,7 +44,11 @@ fn home<'a, P: Platform>(
     directory: Directory<'a, P>,
     request: &Request<'_>,
 ) -> Option<(&'a Slot, Place, &'a Bank)> {
-    if request.length() != 1 || request.alignment() != 1 || !request.is_plain() {
+    if request.length() != 1
+        || request.alignment() != 1
+        || !request.is_plain()
+        || request.wants_clean()
+    {
         return None;
     }
     let slot = directory.slot(platform.cpu())?;
@@ -122,7 +126,8 @@ pub(crate) fn take_from_holes<P: Platform>(
 /// The check is the step itself.
 ///
 /// Cost: one compare-exchange; reads of a window, a segment and an entry. If the word had no free
-/// frame, Busy instead, and one compare-exchange more for the hint of the hole before.
+/// frame, Busy instead, and one compare-exchange more for the hint of the hole before. In a chunk that
+/// has scrubbed frames a read of the marks, and Busy for a frame that was handed out clean.
 #[inline]
 pub(crate) fn put_quickly<P: Platform>(
     platform: &P,
@@ -144,10 +149,14 @@ pub(crate) fn put_quickly<P: Platform>(
     {
         return Freed::No;
     }
+    // Where something is known of contents, what is dirty is marked so before it is free.
+    if entry.is_clean() && words.dirty.load(Ordering::Relaxed) & mask != mask {
+        return put_under_busy(platform, directory, segment, words, start, mask);
+    }
     let old = match Chunk::put_in_word(words.free, mask) {
         Some(Ok(old)) => old,
         Some(Err(_)) => return Freed::No,
-        None => return put_in_empty(platform, directory, segment, words, start, mask),
+        None => return put_under_busy(platform, directory, segment, words, start, mask),
     };
     // Behind the compare-exchange: see "Records" in `index/chunk.rs`; and since the CPU that allocates
     // here may be leaving, see `Chunk::is_ripe`.
@@ -170,9 +179,9 @@ pub(crate) fn put_quickly<P: Platform>(
     Freed::Yes
 }
 
-/// The same for a word of which no frame is free.
+/// The same for a word of which no frame is free, or frames to be marked as dirty.
 #[inline(never)]
-fn put_in_empty<P: Platform>(
+fn put_under_busy<P: Platform>(
     platform: &P,
     directory: Directory<'_, P>,
     segment: &Segment,
@@ -186,10 +195,10 @@ fn put_in_empty<P: Platform>(
         directory.above(bank.arena, chunk)
     };
     let adopted = Entry(words.entry.load(Ordering::Relaxed)).is_adopted();
-    if Chunk::put_in_empty_word(platform, words, first / 64, mask, above).is_none() {
+    let Some(full) = Chunk::put_under_busy(platform, words, first / 64, mask, above) else {
         return Freed::No;
-    }
-    if mask == u64::MAX {
+    };
+    if full {
         fence_full();
         fill(platform, directory, start);
     } else if !adopted {
@@ -259,6 +268,7 @@ pub(crate) fn take_whole_quickly<P: Platform>(
         || request.alignment() != CHUNK_FRAMES
         || request.heap() != Pool::Domain
         || !request.is_plain()
+        || request.wants_clean()
     {
         return None;
     }
@@ -294,7 +304,7 @@ pub(crate) fn put_whole_quickly<P: Platform>(
     let Some((segment, words)) = directory.words(start, range.end().get()) else { return false };
     let Some(bank) = directory.banks().get(segment.bank as usize) else { return false };
     let (chunk, _) = segment.chunk_of(start);
-    if !Chunk::put_whole(words.entry, || directory.above(bank.arena, chunk)) {
+    if !Chunk::put_whole(words.entry, Contents::Written, || directory.above(bank.arena, chunk)) {
         return false;
     }
     // It is the next to be taken, being in the cache, unless this CPU allocates elsewhere.

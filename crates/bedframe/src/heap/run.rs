@@ -5,7 +5,7 @@
 
 use super::{Heap, piece_in, range};
 use crate::addr::FrameRange;
-use crate::index::{Bank, CHUNK_FRAMES, ChunkState, Segment, WORDS};
+use crate::index::{Bank, CHUNK_FRAMES, ChunkState, Contents, Segment, WORDS};
 use crate::platform::Platform;
 use crate::request::Request;
 
@@ -100,7 +100,8 @@ impl<P: Platform> Heap<'_, P> {
                 while back < at {
                     let piece = piece_in(segment, back, at);
                     // Ours since a moment ago: nobody can refuse them.
-                    let _ = arena.put_span(&self.cpu, piece.chunk, piece.span, &[0; WORDS]);
+                    let (chunk, span) = (piece.chunk, piece.span);
+                    let _ = arena.put_span(&self.cpu, chunk, span, &[0; WORDS], Contents::AsTaken);
                     back = piece.end();
                 }
                 return Err(at);

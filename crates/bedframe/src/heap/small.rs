@@ -128,7 +128,7 @@ impl<P: Platform> Heap<'_, P> {
 
     /// The chunks of a bank in the order in which this CPU looks for one that is whole: from its own
     /// starting point on, and around.
-    pub(super) fn own_way(&self, bank: &Bank) -> [(u64, u64); 2] {
+    pub(crate) fn own_way(&self, bank: &Bank) -> [(u64, u64); 2] {
         let chunks = u64::from(bank.end_chunk - bank.first_chunk);
         // The golden ratio spreads any number of CPUs evenly; CPU 0 begins at the beginning.
         let spread = u64::from(self.cpu.number.wrapping_mul(0x9e37_79b9));

@@ -5,7 +5,7 @@ use super::free::kept_error;
 use super::{Heap, Piece};
 use crate::addr::FrameRange;
 use crate::error::FreeError;
-use crate::index::{Leaving, OfflineRefusal, Span, Vetted, WORDS};
+use crate::index::{Contents, Leaving, OfflineRefusal, Span, Vetted, WORDS};
 use crate::platform::Platform;
 use crate::state::PageState;
 use crate::sync::fence_after_rmw;
@@ -83,7 +83,8 @@ impl<P: Platform> Heap<'_, P> {
                 let behind = (from..piece.span.end()).find(is_spoiled).unwrap_or(piece.span.end());
                 // Ours since a moment ago: nobody can refuse them.
                 let span = Span::new(from, behind - from);
-                let _ = arena.put_span(&self.cpu, piece.chunk, span, &[0; WORDS]);
+                let contents = Contents::AsTaken;
+                let _ = arena.put_span(&self.cpu, piece.chunk, span, &[0; WORDS], contents);
                 first = behind;
             }
             at = piece.end();

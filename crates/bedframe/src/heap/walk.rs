@@ -2,7 +2,7 @@
 
 use super::{Heap, Piece, piece_in};
 use crate::addr::{FrameRange, Mfn};
-use crate::index::{Arena, ChunkState, Entry, Leaving, Segment, WORDS};
+use crate::index::{Arena, ChunkState, Entry, Leaving, Segment};
 use crate::node::NodeId;
 use crate::owners::default_width;
 use crate::platform::Platform;
@@ -21,7 +21,11 @@ pub(crate) struct Stretch {
 /// Frames that the index answers for, by their state.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Counted {
+    /// What is being scrubbed is counted here, and not in `free`: it may be Bedframe's own as well.
+    pub(crate) withdrawn: u64,
     pub(crate) free: u64,
+    /// Of those that are free: not known to be scrubbed.
+    pub(crate) dirty: u64,
     pub(crate) in_use: u64,
     pub(crate) offlining: u64,
     pub(crate) offlined: u64,
@@ -34,7 +38,9 @@ impl Counted {
     }
 
     fn add(&mut self, other: Counted) {
+        self.withdrawn += other.withdrawn;
         self.free += other.free;
+        self.dirty += other.dirty;
         self.in_use += other.in_use;
         self.offlining += other.offlining;
         self.offlined += other.offlined;
@@ -150,7 +156,11 @@ impl<'a, P: Platform> Heap<'a, P> {
         while at < end {
             let stretch = self.stretch(&arena, segment, at, end)?;
             match stretch.entry.state() {
-                ChunkState::WholeFree => counted.free += stretch.end - at,
+                ChunkState::WholeFree => {
+                    let frames = stretch.end - at;
+                    counted.free += frames;
+                    counted.dirty += if stretch.entry.is_clean() { 0 } else { frames };
+                }
                 ChunkState::Untouched | ChunkState::Busy => {}
                 ChunkState::WholeUsed => {
                     let mut from = at;
@@ -177,12 +187,14 @@ impl<'a, P: Platform> Heap<'a, P> {
             counted.in_use = u64::from(piece.span.count);
             return Some(counted);
         }
-        let look = chunk.look(self.cpu.platform);
-        for word in 0..WORDS {
+        let (look, dirty) = chunk.look_at_marks(self.cpu.platform);
+        for (word, dirty) in dirty.iter().enumerate() {
             let mask = piece.span.mask(word);
             let (free, known) = (look.free_word(word), look.initialised_word(word));
             counted.free += u64::from((free & mask).count_ones());
+            counted.dirty += u64::from((free & dirty & mask).count_ones());
             counted.in_use += u64::from((known & !free & mask).count_ones());
+            counted.withdrawn += u64::from((dirty & !known & !free & mask).count_ones());
         }
         if entry.is_exceptional() {
             for bit in piece.span.first..piece.span.end() {

@@ -3,7 +3,7 @@
 //! Every word of the index is reached through [`Arena`].
 
 use super::chunk::{
-    Above, Chunk, FreePlane, Marks, OfflineRefusal, PutFailed, PutRefusal, settled,
+    Above, Chunk, Contents, FreePlane, Marks, OfflineRefusal, PutFailed, PutRefusal, settled,
 };
 use super::entry::{ChunkState, Entry};
 use super::records::Records;
@@ -262,7 +262,13 @@ impl<'a> Arena<'a> {
         if let Err(taken) = chunk.take_span(span) {
             if taken > 0 {
                 // They are ours: nobody can refuse them.
-                let _ = self.put_span(cpu, number, Span::new(span.first, taken), &[0; WORDS]);
+                let _ = self.put_span(
+                    cpu,
+                    number,
+                    Span::new(span.first, taken),
+                    &[0; WORDS],
+                    Contents::AsTaken,
+                );
             }
             return false;
         }
@@ -311,7 +317,7 @@ impl<'a> Arena<'a> {
         for number in first..missing {
             if let Some(chunk) = self.chunk(number) {
                 // Ours since a moment ago: nobody can refuse them.
-                let _ = chunk.put_span(cpu.platform, Span::WHOLE, &[0; WORDS]);
+                let _ = chunk.put_span(cpu.platform, Span::WHOLE, &[0; WORDS], Contents::AsTaken);
             }
         }
         Err(missing)
@@ -324,11 +330,12 @@ impl<'a> Arena<'a> {
         number: u32,
         span: Span,
         new: &[u64; WORDS],
+        contents: Contents,
     ) -> Result<(), (PutRefusal, u32)> {
         let Some(chunk) = self.chunk(number) else {
             return Err((PutRefusal::New(span.first), 0));
         };
-        let (filled, result) = match chunk.put_span(cpu.platform, span, new) {
+        let (filled, result) = match chunk.put_span(cpu.platform, span, new, contents) {
             Ok(filled) => (filled, Ok(())),
             Err(PutFailed { refusal, put, filled }) => (filled, Err((refusal, put))),
         };

@@ -30,6 +30,7 @@ mod offline;
 mod open;
 mod put;
 mod refer;
+mod scrub;
 mod take;
 mod vet;
 
@@ -37,6 +38,7 @@ pub(crate) use offline::OfflineRefusal;
 pub(crate) use open::Opened;
 pub(crate) use put::{PutFailed, PutRefusal};
 pub(crate) use refer::CountRefusal;
+pub(crate) use scrub::{Contents, Unit};
 pub(crate) use vet::Vetted;
 
 use super::entry::{ChunkState, Entry};
@@ -59,7 +61,8 @@ pub(crate) struct Marks {
     /// Uninitialised, or was never RAM to hand out: the ledger knows which.
     pub(crate) initialised: [AtomicU64; WORDS],
     /// The frame is to be scrubbed before another owner sees it; where it is not initialised, it was
-    /// withdrawn from the heap for Bedframe's own use, and is not to be put back.
+    /// withdrawn from the heap, for Bedframe's own use or to be scrubbed, and is not to be put back.
+    /// Written by the holder of Busy alone.
     pub(crate) dirty: [AtomicU64; WORDS],
 }
 
@@ -129,6 +132,7 @@ pub(crate) struct Words<'a> {
     pub(crate) entry: &'a AtomicU32,
     pub(crate) free: &'a AtomicU64,
     pub(crate) initialised: &'a AtomicU64,
+    pub(crate) dirty: &'a AtomicU64,
 }
 
 /// A chunk in state Busy, held by this CPU with interrupts masked.

@@ -344,9 +344,8 @@ impl<'a, P: Platform> Directory<'a, P> {
         Some(Arena { entries, free, marks, records, some, whole })
     }
 
-    /// The segment of `[start, end)` and the words of its first frame: the entry of its chunk, its word
-    /// of the free plane, and its word of the initialised plane. `None` if the range does not lie in
-    /// one segment.
+    /// The segment of `[start, end)` and the words of its first frame: the entry of its chunk, and its
+    /// word of each plane. `None` if the range does not lie in one segment.
     ///
     /// Cost: a word of the window table, a segment, and what is made of them.
     #[inline]
@@ -367,6 +366,7 @@ impl<'a, P: Platform> Directory<'a, P> {
                 entry: free.at(segment.entries.wrapping_add(chunk * 4)),
                 free: free.at(word * 8),
                 initialised: free.at(marks),
+                dirty: free.at(marks.wrapping_add(64)),
             }
         };
         Some((segment, words))

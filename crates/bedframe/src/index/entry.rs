@@ -23,6 +23,7 @@ pub(crate) enum ChunkState {
 /// | bits | meaning |
 /// |---|---|
 /// | 0-2 | [`ChunkState`] |
+/// | 3 | clean: what is known of contents, see [`crate::scrub`] |
 /// | 4-7 | cap: no block of this order or above was found by who looked last; 0 where nobody did |
 /// | 8-15 | hints: words of the free plane with some frame free |
 /// | 16 | adopted: a CPU allocates here |
@@ -36,6 +37,7 @@ pub(crate) struct Entry(pub(crate) u32);
 
 impl Entry {
     const STATE: u32 = 0x7;
+    const CLEAN: u32 = 1 << 3;
     const CAP_SHIFT: u32 = 4;
     const CAP: u32 = 0xf << Self::CAP_SHIFT;
     const HINT_SHIFT: u32 = 8;
@@ -68,18 +70,30 @@ impl Entry {
         }
     }
 
-    /// Whether two entries say the same state.
+    /// Whether two entries say the same state, and the same of their frames' contents.
     #[inline]
     pub(crate) const fn same_state(self, other: Entry) -> bool {
-        (self.0 ^ other.0) & Self::STATE == 0
+        (self.0 ^ other.0) & (Self::STATE | Self::CLEAN) == 0
     }
 
     pub(crate) fn is(self, state: ChunkState) -> bool {
         self.0 & Self::STATE == state as u32
     }
 
+    /// The same in another state, or in the same anew. Not clean: who enters a state says so if it is.
     pub(crate) const fn with_state(self, state: ChunkState) -> Entry {
-        Entry(self.0 & !Self::STATE | state as u32)
+        Entry(self.0 & !(Self::STATE | Self::CLEAN) | state as u32)
+    }
+
+    /// Whether something is known of the frames' contents: all are scrubbed if the chunk is whole,
+    /// and those that the dirty plane does not name if it is Broken.
+    #[inline]
+    pub(crate) const fn is_clean(self) -> bool {
+        self.0 & Self::CLEAN != 0
+    }
+
+    pub(crate) const fn with_clean(self, clean: bool) -> Entry {
+        if clean { Entry(self.0 | Self::CLEAN) } else { Entry(self.0 & !Self::CLEAN) }
     }
 
     /// One bit for each word of the free plane.

@@ -18,7 +18,7 @@ mod summary;
 pub(crate) use arena::{Arena, Wanted};
 pub(crate) use build::Build;
 pub(crate) use chunk::{
-    Chunk, CountRefusal, Look, OfflineRefusal, Opened, PutRefusal, Vetted, Words,
+    Chunk, Contents, CountRefusal, Look, OfflineRefusal, Opened, PutRefusal, Unit, Vetted, Words,
 };
 pub(crate) use directory::{Bank, Directory, Segment};
 pub(crate) use entry::{ChunkState, Entry};

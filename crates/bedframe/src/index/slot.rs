@@ -2,6 +2,7 @@
 
 use crate::platform::Platform;
 use crate::request::{Pool, Request};
+use crate::scrub::Hands;
 use crate::sync::{AtomicU64, Ordering, fence_after_rmw, fence_full};
 use crate::tlb::Stamp;
 
@@ -22,11 +23,13 @@ pub(crate) struct Slot {
     closed: AtomicU64,
     /// How often a hole was put into the ring below, less how often one was taken out.
     newest: AtomicU64,
-    /// The CPU's TLB has been flushed for every stamp up to this.
-    flushed: AtomicU64,
-    spare: [u64; 2],
+    /// What the CPU is scrubbing.
+    pub(crate) hands: Hands,
     /// The holes before the latest: a ring, whose oldest are forgotten.
     older: [AtomicU64; OLDER_HOLES],
+    /// The CPU's TLB has been flushed for every stamp up to this.
+    flushed: AtomicU64,
+    spare: [u64; 7],
 }
 
 /// As many as calls come in a burst of frees before the allocations that follow it.
@@ -85,10 +88,10 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    const NONE: u64 = u64::MAX;
+    pub(crate) const NONE: u64 = u64::MAX;
 
     /// `None` where the bank's number has no room: such a place is not remembered.
-    const fn pack(self) -> Option<u64> {
+    pub(crate) const fn pack(self) -> Option<u64> {
         if self.bank >= (1 << 29) - 1 {
             return None;
         }
@@ -96,7 +99,7 @@ impl Place {
     }
 
     #[inline]
-    const fn unpack(value: u64) -> Option<Place> {
+    pub(crate) const fn unpack(value: u64) -> Option<Place> {
         if value == Self::NONE {
             return None;
         }
@@ -119,6 +122,7 @@ impl Slot {
         self.flushed.store(0, Ordering::Relaxed);
         self.opened.store(0, Ordering::Relaxed);
         self.closed.store(0, Ordering::Relaxed);
+        self.hands.reset();
     }
 
     #[cfg(all(test, loom))]
@@ -131,8 +135,9 @@ impl Slot {
             closed: AtomicU64::new(0),
             older: core::array::from_fn(|_| AtomicU64::new(Place::NONE)),
             newest: AtomicU64::new(0),
+            hands: Hands::new(),
             flushed: AtomicU64::new(0),
-            spare: [0; 2],
+            spare: [0; 7],
         }
     }
 
@@ -261,16 +266,29 @@ pub(crate) struct Cpu<'a, P> {
 impl<'a, P: Platform> Cpu<'a, P> {
     /// Opens a window.
     pub(crate) fn window(&self) -> Window<'a> {
-        self.slot.opened.fetch_add(1, Ordering::Relaxed);
-        // Release order for what follows: who sees an effect of the window by an Acquire load sees
-        // it opened. Pairs with the fence in `windows_opened`.
-        fence_after_rmw();
+        self.slot.open_window();
         Window { slot: self.slot }
     }
 }
 
+impl Slot {
+    /// Opens a window that somebody closes by [`Slot::close_window`].
+    pub(crate) fn open_window(&self) {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        // Release order for what follows: who sees an effect of the window by an Acquire load sees
+        // it opened. Pairs with the fence in `windows_opened`.
+        fence_after_rmw();
+    }
+
+    pub(crate) fn close_window(&self) {
+        // Release pairs with the Acquire in `windows_closed`: who counts the window as closed sees
+        // its effects.
+        self.closed.fetch_add(1, Ordering::Release);
+    }
+}
+
 /// A stretch in which hints may deny what was free before: a chunk is on its way from one summary to
-/// the other, or a hint was cleared and is being looked at again.
+/// the other, or a hint was cleared and is being looked at again, or free frames are being scrubbed.
 ///
 /// A search that found nothing may be believed if no window was open while it searched. Otherwise
 /// it looks at every entry instead, so that what is free throughout a call is found, whatever
@@ -281,9 +299,7 @@ pub(crate) struct Window<'a> {
 
 impl Drop for Window<'_> {
     fn drop(&mut self) {
-        // Release pairs with the Acquire in `windows_closed`: who counts the window as closed sees
-        // its effects.
-        self.slot.closed.fetch_add(1, Ordering::Release);
+        self.slot.close_window();
     }
 }
 

@@ -3,6 +3,7 @@
 use core::cell::Cell;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 
+use crate::Unscrubbed;
 use crate::addr::{FRAME_SIZE, FrameRange, Mfn};
 use crate::platform::{CpuId, InterruptMask, Platform};
 use crate::sync::checked::is_watched;
@@ -95,6 +96,16 @@ unsafe impl Platform for Machine {
 
     fn restore_interrupts(&self, mask: InterruptMask) {
         MASKED.with(|masked| masked.set(mask.0));
+    }
+
+    unsafe fn scrub(&self, frame: Mfn, _: bool, pattern: u64) -> Result<(), Unscrubbed> {
+        // Two frames of each whole chunk, and the few: what a checker can follow.
+        if frame.get() % 512 > 1 && frame.get() < super::world::FEW {
+            return Err(Unscrubbed::Unreachable);
+        }
+        // SAFETY: 1, 2. The caller's obligations.
+        unsafe { crate::scrub::fill(self, frame, pattern) };
+        Ok(())
     }
 
     fn pause(&self) {

@@ -25,6 +25,8 @@ mod owners;
 mod references;
 #[cfg(shuttle)]
 mod scripts;
+#[cfg(loom)]
+mod scrub;
 #[cfg_attr(shuttle, allow(dead_code))] // Loom's tests are more.
 mod world;
 

@@ -12,7 +12,7 @@ use crate::request::{Direction, Request};
 
 /// Where the few begin: the first frames of 2 MiB, the last of which hold the index. Whole chunks lie
 /// right below, in the same segment.
-const FEW: u64 = 0x1800;
+pub(super) const FEW: u64 = 0x1800;
 /// How many they are.
 const COUNT: u64 = 24;
 /// RAM that nobody has told of yet.

@@ -4,6 +4,7 @@ mod add;
 mod offline;
 mod owned;
 mod references;
+mod scrub;
 mod statistics;
 mod validate;
 mod xen_heap;
@@ -20,12 +21,13 @@ use crate::heap::{AskLedger, Freed, Heap, Putting, Taken, free_error};
 use crate::heap::{
     put_quickly, put_whole_quickly, take_from_holes, take_quickly, take_whole_quickly,
 };
-use crate::index::{Build, Directory};
+use crate::index::{Build, ChunkState, Directory};
 use crate::ledger::{Attr, Kind, Ledger};
 use crate::lock::Lock;
 use crate::platform::Platform;
 use crate::pools::XenHeap;
 use crate::request::{Nodes, Pool, Request};
+use crate::scrub::ScrubPolicy;
 use crate::state::PageState;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -77,6 +79,9 @@ pub struct Memory<P> {
     reserve: AtomicU32,
     hand_out_frame_zero: bool,
     with_records: bool,
+    scrub_policy: ScrubPolicy,
+    /// What scrubbing leaves in a frame, if that is to be checked.
+    scrub_pattern: Option<u64>,
 }
 
 const NO_DIRECTORY: u64 = u64::MAX;
@@ -125,6 +130,8 @@ impl<P> Memory<P> {
             reserve: AtomicU32::new(UNSET),
             hand_out_frame_zero: false,
             with_records: false,
+            scrub_policy: ScrubPolicy::Always,
+            scrub_pattern: None,
         }
     }
 
@@ -246,7 +253,8 @@ impl<P: Platform> Memory<P> {
         Ok(())
     }
 
-    /// Hands out the frames that `request` asks for. Their contents are whatever they were.
+    /// Hands out the frames that `request` asks for. Their contents are whatever they were, unless it
+    /// asks for [clean](Request::clean) ones.
     ///
     /// # Errors
     ///
@@ -307,6 +315,11 @@ impl<P: Platform> Memory<P> {
         } else {
             request
         };
+        if request.wants_clean() { self.alloc_clean(request) } else { self.alloc_anywhere(request) }
+    }
+
+    /// Frames with whatever contents.
+    fn alloc_anywhere(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
         match self.heap() {
             Some(heap) => heap.alloc(request),
             None => self.alloc_early(request),
@@ -520,9 +533,12 @@ impl<P: Platform> Memory<P> {
     /// The state of a frame at this moment.
     #[must_use]
     pub fn state(&self, frame: Mfn) -> PageState {
+        let mut withdrawn = false;
         if let Some(heap) = self.heap()
-            && let Some((piece, look)) = heap.look(frame.get(), frame.get() + 1)
+            && let Some(piece) = heap.piece(frame.get(), frame.get().saturating_add(1))
+            && let Some(chunk) = heap.chunk_of(&piece)
         {
+            let (look, dirty) = chunk.look_at_marks(&self.platform);
             let (word, bit) = ((piece.span.first / 64) as usize, piece.span.first % 64);
             if look.free_word(word) >> bit & 1 != 0 {
                 return PageState::Free;
@@ -533,7 +549,12 @@ impl<P: Platform> Memory<P> {
             if look.initialised_word(word) >> bit & 1 != 0 {
                 return PageState::InUse;
             }
+            let dirty = dirty.get(word).copied().unwrap_or(0);
+            withdrawn = look.state == ChunkState::Broken && dirty >> bit & 1 != 0;
         }
-        self.boot.lock(&self.platform).ledger.at(&self.platform, frame).1.state()
+        let attr = self.boot.lock(&self.platform).ledger.at(&self.platform, frame).1;
+        // Withdrawn, and not for Bedframe's own use: it is being scrubbed.
+        let scrubbing = withdrawn && attr.kind() != Kind::Metadata;
+        if scrubbing { PageState::Free } else { attr.state() }
     }
 }

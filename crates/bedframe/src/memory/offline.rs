@@ -101,6 +101,7 @@ impl<P: Platform> Memory<P> {
     fn withdraw(&self, frame: Mfn, broken: bool) -> Result<Withdrawal, OfflineError> {
         let heap = self.heap().ok_or(OfflineError::NoRecords)?;
         let refused = || OfflineError::State { frame, state: self.state(frame) };
+        let mut halted = None;
         loop {
             let end = frame.get().saturating_add(1);
             let (piece, look) = heap.look(frame.get(), end).ok_or_else(refused)?;
@@ -118,6 +119,8 @@ impl<P: Platform> Memory<P> {
                 Err(OfflineRefusal::State) => {}
             }
             match self.state(frame) {
+                // On its way to be scrubbed: back in its place it can be withdrawn.
+                PageState::Free if halted.is_none() => halted = Some(heap.halt_scrubbing()),
                 // It has come into the heap between our look and our step.
                 PageState::Free | PageState::InUse if given => {}
                 _ => return Err(refused()),

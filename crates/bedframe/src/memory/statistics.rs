@@ -14,10 +14,12 @@ use crate::zone::Zone;
 /// How many frames are in each state. Exact at rest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct StateCounts {
-    /// RAM: the sum of all that follow.
+    /// RAM: the sum of all that follow, but for `dirty` and `released`.
     pub ram: u64,
-    /// Free: can be allocated.
+    /// Free: can be allocated. What is being scrubbed counts here.
     pub free: u64,
+    /// Of those that are free: not known to be scrubbed. Before the heap runs, all.
+    pub dirty: u64,
     /// Handed out by the heap.
     pub in_use: u64,
     /// Boot-allocated, and not freed yet.
@@ -207,14 +209,19 @@ impl<P: Platform> Memory<P> {
             let frames = range.frames();
             counts.ram += frames;
             let seen = heap.as_ref().map_or(Counted::default(), |heap| heap.count(range));
-            counts.free += seen.free;
+            let scrubbing = if attr.kind() == Kind::Metadata { 0 } else { seen.withdrawn };
+            counts.free += seen.free + scrubbing;
+            counts.dirty += seen.dirty + scrubbing;
             counts.in_use += seen.in_use;
             counts.offlining += seen.offlining;
             counts.offlined += seen.offlined;
             counts.bad += seen.broken;
-            let rest = frames - seen.all();
+            let rest = frames.saturating_sub(seen.all() + scrubbing);
             match attr.kind() {
-                Kind::Open => counts.free += rest,
+                Kind::Open => {
+                    counts.free += rest;
+                    counts.dirty += rest;
+                }
                 Kind::Given => counts.uninitialised += rest,
                 Kind::Heap => counts.in_use += rest,
                 Kind::Releasable => counts.releasable += rest,

@@ -8,7 +8,7 @@ use super::record::{DomainRecord, List};
 use super::units::Unit;
 use crate::addr::{FrameRange, Mfn};
 use crate::heap::Heap;
-use crate::index::{CHUNK_FRAMES, Opened, Record};
+use crate::index::{CHUNK_FRAMES, Contents, Opened, Record};
 use crate::memory::Memory;
 use crate::platform::Platform;
 
@@ -175,7 +175,8 @@ impl<P: Platform> Memory<P> {
             let unit = self.unit(heap, at, end, whole)?;
             let domain = record.lock(self.platform(), id);
             let lists = Lists { domain: &domain, heap };
-            match lists.take_unit(&unit, taking) {
+            let left = self.left_by_owner(domain.is_dying());
+            match lists.take_unit(&unit, taking, left) {
                 Taken::Done(done) => {
                     sum.gone = sum.gone.saturating_add(done.gone);
                     sum.kept = sum.kept.saturating_add(done.kept);
@@ -193,8 +194,8 @@ impl<P: Platform> Memory<P> {
 }
 
 impl<'a, P: Platform> Lists<'_, 'a, P> {
-    /// Takes the frames of a unit from the domain, all or none.
-    pub(super) fn take_unit(&self, unit: &Unit<'a>, taking: Taking) -> Taken {
+    /// Takes the frames of a unit from the domain, all or none; `left` says what is known of their contents.
+    pub(super) fn take_unit(&self, unit: &Unit<'a>, taking: Taking, left: Contents) -> Taken {
         let id = self.domain.id();
         let first = unit.frame(unit.piece.span.first);
         let Some(mut opened) = unit.chunk.open(self.heap.cpu.platform) else {
@@ -207,7 +208,7 @@ impl<'a, P: Platform> Lists<'_, 'a, P> {
                 opened.set_whole(Record::NONE);
                 self.stamp(&mut opened);
                 if taking.frees(whole) {
-                    opened.put_all();
+                    opened.put_all(left);
                 }
                 self.count_gone(whole, CHUNK_FRAMES);
                 self.unlink(List::Chunks, first, unit);
@@ -255,7 +256,7 @@ impl<'a, P: Platform> Lists<'_, 'a, P> {
             self.stamp(&mut opened);
         }
         if free != 0 {
-            opened.put(unit.word(), free);
+            opened.put(unit.word(), free, left);
         }
         unit.close(self.heap, opened);
         Taken::Done(done)

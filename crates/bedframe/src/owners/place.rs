@@ -23,6 +23,10 @@ impl<P: Platform> Memory<P> {
     /// domain's [width](Memory::set_width) adds to the request's limits. The
     /// [reserve](Memory::set_dma_reserve) comes last of all.
     ///
+    /// The frames are full of zeros: what is not known to be [scrubbed](Memory::scrub) is scrubbed before it is the
+    /// domain's, so that nobody sees what others left. Not so where the policy is to
+    /// [never](crate::ScrubPolicy::Never) scrub, unless the request asks for [clean](Request::clean) frames.
+    ///
     /// # Errors
     ///
     /// [`OwnerError::Domain`] if there is no such domain, it is dying, or its quota is too small;
@@ -51,6 +55,7 @@ impl<P: Platform> Memory<P> {
             let turn = matches!(request.allowed_nodes(), Nodes::Any).then(|| locked.take_turn());
             (locked.width(), turn)
         };
+        let request = if self.spares_scrubbing() { *request } else { request.clean() };
         let found = match self.place(record, domain, request.width(width), turn) {
             Ok(found) => found,
             Err(error) => {
@@ -58,7 +63,6 @@ impl<P: Platform> Memory<P> {
                 return Err(error.into());
             }
         };
-        // Contents are cleansed here: before the frames are the domain's.
         self.give(&heap, record, domain, found, gift).map_err(|Stopped { at, error }| {
             self.return_gift(&heap, record, domain, found, Mfn::new(at));
             let left = found.end().get().saturating_sub(at);

@@ -153,6 +153,10 @@ impl<P: Platform> Domain<'_, P> {
         }
     }
 
+    pub(super) fn is_dying(&self) -> bool {
+        self.life() == Life::Dying
+    }
+
     /// Refused unless there is such a domain, and it is dying.
     pub(super) fn dying(&self) -> Result<(), DomainError> {
         match self.life() {

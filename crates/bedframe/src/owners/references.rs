@@ -124,7 +124,8 @@ impl<P: Platform> Memory<P> {
         opened.set(bit, none.without_owner());
         lists.stamp(&mut opened);
         if !record.is_lent() {
-            opened.put(unit.word(), 1 << (bit % 64));
+            let left = self.left_by_owner(domain.is_dying());
+            opened.put(unit.word(), 1 << (bit % 64), left);
         }
         unit.close(&heap, opened);
         true

@@ -62,7 +62,7 @@ impl<P: Platform> Memory<P> {
             let frames = if list == List::Chunks { CHUNK_FRAMES } else { 1 };
             let end = frame.get().saturating_add(frames);
             let Some(unit) = Unit::at(&heap, frame.get(), end, true) else { return Ok(sum) };
-            match lists.take_unit(&unit, Taking::Relinquish) {
+            match lists.take_unit(&unit, Taking::Relinquish, self.left_by_owner(true)) {
                 Taken::Done(GivenBack { gone, kept }) => {
                     sum.gone = sum.gone.saturating_add(gone);
                     sum.kept = sum.kept.saturating_add(kept);

@@ -66,10 +66,10 @@ impl Chunk<'_> {
             held.release(was);
             return false;
         }
-        held.finish(
-            &self.above,
-            was.with_state(ChunkState::WholeFree).with_hints(0).with_adopted(false),
-        );
+        // One frame that is to be scrubbed makes the whole so.
+        let clean = self.is_unmarked(was);
+        let now = was.with_state(ChunkState::WholeFree).with_hints(0).with_adopted(false);
+        held.finish(&self.above, now.with_clean(clean));
         true
     }
 }

@@ -1,6 +1,6 @@
 //! Withdrawing frames of a chunk, and letting them come back.
 
-use super::Chunk;
+use super::{Chunk, Contents};
 use crate::index::entry::{ChunkState, Entry};
 use crate::index::record::{Leaving, Record};
 use crate::index::span::{FULL, Span, WORDS};
@@ -71,7 +71,8 @@ impl Chunk<'_> {
         if was.is(ChunkState::WholeFree) {
             let hints = self.write_planes(|word| (!frame.mask(word), FULL));
             let now = was.with_state(ChunkState::Broken).with_hints(hints).with_cap(None);
-            return Some((now.with_complete(true).with_adopted(false), done));
+            let now = now.with_complete(true).with_adopted(false).with_clean(was.is_clean());
+            return Some((now, done));
         }
         let word = self.free.get((bit / 64) as usize)?;
         loop {
@@ -131,6 +132,7 @@ impl Chunk<'_> {
         if back {
             // It is not free, and its chunk is Broken for that.
             let done = self.put_words(Span::new(bit, 1), &[0; WORDS], now.hints());
+            self.mark(now, Span::new(bit, 1), Contents::Written);
             now = now.with_hints(done.hints).with_cap(None);
             filled = done.filled;
         }

@@ -1,6 +1,6 @@
 //! Several changes to the records of a chunk in one step, and to its frames as these allow.
 
-use super::{Chunk, Held};
+use super::{Chunk, Contents, Held};
 use crate::index::entry::{ChunkState, Entry};
 use crate::index::record::Record;
 use crate::index::records::Records;
@@ -118,7 +118,7 @@ impl<'a, P: Platform> Opened<'a, '_, P> {
 
     /// Puts frames of one word back, which are in use and have no record, or one that says to withdraw
     /// them when they are freed.
-    pub(crate) fn put(&mut self, word: usize, mask: u64) {
+    pub(crate) fn put(&mut self, word: usize, mask: u64, contents: Contents) {
         let mut mask = mask;
         for bit in 0..64 {
             let at = word as u32 * 64 + bit;
@@ -129,33 +129,33 @@ impl<'a, P: Platform> Opened<'a, '_, P> {
                 mask &= !(1 << bit);
             }
         }
-        match self.now.state() {
-            ChunkState::WholeUsed => {
-                let hints = self.chunk.write_planes(|at| (if at == word { mask } else { 0 }, FULL));
-                let now = self.now.with_state(ChunkState::Broken).with_hints(hints);
-                self.now = now.with_cap(None).with_complete(true);
-            }
-            _ => {
-                // What is free already was freed by a call that had no right to, and has not looked at
-                // the records yet: it will find that it had.
-                while mask != 0 {
-                    match self.chunk.set_free(word, mask) {
-                        Ok(full) => {
-                            self.filled |= full;
-                            let hints = self.now.hints() | 1 << (word & 7);
-                            self.now = self.now.with_hints(hints).with_cap(None);
-                            break;
-                        }
-                        Err(free) => mask &= !free,
-                    }
+        if self.now.is(ChunkState::WholeUsed) {
+            self.chunk.write_planes(|_| (0, FULL));
+            let now = self.now.with_state(ChunkState::Broken).with_hints(0).with_cap(None);
+            self.now = now.with_complete(true);
+        }
+        // Before they can be taken.
+        let clean = self.chunk.mark_some(self.now, word, mask, contents);
+        self.now = self.now.with_clean(clean);
+        // What is free already was freed by a call that had no right to, and has not looked at the
+        // records yet: it will find that it had.
+        while mask != 0 {
+            match self.chunk.set_free(word, mask) {
+                Ok(full) => {
+                    self.filled |= full;
+                    let hints = self.now.hints() | 1 << (word & 7);
+                    self.now = self.now.with_hints(hints).with_cap(None);
+                    break;
                 }
+                Err(free) => mask &= !free,
             }
         }
     }
 
     /// Puts all frames back, which were handed out in one piece and have no record.
-    pub(crate) fn put_all(&mut self) {
-        let now = self.now.with_state(ChunkState::WholeFree);
+    pub(crate) fn put_all(&mut self, contents: Contents) {
+        let clean = contents.of_whole(self.now);
+        let now = self.now.with_state(ChunkState::WholeFree).with_clean(clean);
         self.now = now.with_hints(0).with_adopted(false);
     }
 

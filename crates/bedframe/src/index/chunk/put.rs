@@ -1,6 +1,6 @@
 //! Putting frames back into a chunk: check, then commit.
 
-use super::{Above, Chunk, Held, Words};
+use super::{Above, Chunk, Contents, Held, Words};
 use crate::index::entry::{ChunkState, Entry};
 use crate::index::record::Kept;
 use crate::index::span::{FULL, Span, WORDS};
@@ -45,9 +45,11 @@ impl Chunk<'_> {
     #[inline]
     pub(crate) fn put_whole<'a>(
         entry: &AtomicU32,
+        contents: Contents,
         above: impl FnOnce() -> Option<Above<'a>>,
     ) -> bool {
-        let put = Self::flip(entry, ChunkState::WholeUsed, ChunkState::WholeFree, false);
+        let (from, to) = (ChunkState::WholeUsed, ChunkState::WholeFree);
+        let put = Self::flip(entry, from, to, contents, false);
         if put && let Some(above) = above() {
             above.whole.set(above.number / GROUP);
         }
@@ -76,42 +78,45 @@ impl Chunk<'_> {
         None
     }
 
-    /// The same for a word that has no free frame, word `word` of its chunk, under Busy. `None`: it is
-    /// not so any more, look again.
+    /// The same under Busy, for a word that has no free frame, word `word` of its chunk, or frames that
+    /// have to be marked as dirty. `None`: it cannot be done so, look again.
     ///
-    /// Cost: one compare-exchange, and where the chunk had no free frame reads of a word of summary a
-    /// level.
+    /// Cost: one compare-exchange, one more if the word has a free frame, and where the chunk had
+    /// none reads of a word of summary a level.
     #[inline]
-    pub(crate) fn put_in_empty_word<'a, P: Platform>(
+    pub(crate) fn put_under_busy<'a, P: Platform>(
         platform: &P,
         words: Words<'_>,
         word: u32,
         mask: u64,
         above: impl FnOnce() -> Option<Above<'a>>,
-    ) -> Option<()> {
+    ) -> Option<bool> {
         let held = Held::new(platform, words.entry);
         let was = held.was;
-        // What the caller saw may be over: merged, withdrawn from the heap, or not empty any more.
+        // What the caller saw may be over: merged, withdrawn from the heap, or free by now.
         let known = was.is_complete() || words.initialised.load(Ordering::Relaxed) & mask == mask;
-        if !was.is_plain() || !known || words.free.load(Ordering::Relaxed) != 0 {
+        let put = if was.is_plain() && known { set_free_in(words.free, mask) } else { Err(mask) };
+        let Ok(word_now) = put else {
             held.release(was);
             return None;
+        };
+        if was.is_clean() {
+            // Whoever takes them in the meantime asks nothing before Busy has ended.
+            words.dirty.fetch_or(mask, Ordering::Relaxed);
         }
-        // Nobody but the holder of Busy changes a word of zero. Release pairs with the Acquire of
-        // the next taker.
-        words.free.store(mask, Ordering::Release);
-        let now = was.with_hints(was.hints() | 1 << (word & 7)).uncapped_by(mask);
+        let now = was.with_hints(was.hints() | 1 << (word & 7)).uncapped_by(word_now);
         if was.hints() == 0
             && let Some(above) = above()
         {
             above.some.set(above.number / GROUP);
         }
         held.release(now);
-        Some(())
+        Some(word_now == FULL)
     }
 
-    /// Puts `span` back, whatever state the chunk is in. Frames in `new` enter the heap for the
-    /// first time (they were boot-allocated, or are released); the others must have been in it.
+    /// Puts `span` back, whatever state the chunk is in, and says of what `contents`. Frames in `new`
+    /// enter the heap for the first time (they were boot-allocated, or are released); the others must
+    /// have been in it.
     /// Check, then commit: a refusal changes nothing, unless another call frees one of the same
     /// frames at the same time, and then the number says how many frames were put. `Ok` says whether
     /// a word became full.
@@ -123,9 +128,14 @@ impl Chunk<'_> {
         platform: &P,
         span: Span,
         new: &[u64; WORDS],
+        contents: Contents,
     ) -> Result<bool, PutFailed> {
         let nothing_new = new.iter().all(|word| *word == 0);
-        if span.is_whole() && nothing_new && Self::put_whole(self.entry, || Some(self.above)) {
+        let contents = contents.of_known(nothing_new);
+        if span.is_whole()
+            && nothing_new
+            && Self::put_whole(self.entry, contents, || Some(self.above))
+        {
             return Ok(false);
         }
         let held = self.hold(platform);
@@ -140,10 +150,12 @@ impl Chunk<'_> {
         let stays = |word: usize| span.mask(word) & !leaving.get(word).copied().unwrap_or(0);
         if span.is_whole() && leaving == [0; WORDS] {
             // Every word is zero, or has never been written.
-            held.finish(
-                &self.above,
-                was.with_state(ChunkState::WholeFree).with_hints(0).with_adopted(false),
-            );
+            let clean = match contents {
+                Contents::AsTaken if was.is(ChunkState::Broken) => self.is_unmarked(was),
+                _ => contents.of_whole(was),
+            };
+            let now = was.with_state(ChunkState::WholeFree).with_hints(0).with_adopted(false);
+            held.finish(&self.above, now.with_clean(clean));
             return Ok(false);
         }
         match was.state() {
@@ -152,15 +164,20 @@ impl Chunk<'_> {
                 let all = if complete { FULL } else { 0 };
                 let hints = self.write_planes(|word| (stays(word), all | stays(word)));
                 let now = was.with_state(ChunkState::Broken).with_hints(hints).with_cap(None);
+                let known = now.with_clean(was.is_clean() && contents == Contents::AsTaken);
+                let clean = self.mark(known, span, contents);
                 self.withdraw_leaving(was, span);
-                held.finish(&self.above, now.with_complete(complete));
+                held.finish(&self.above, now.with_complete(complete).with_clean(clean));
                 Ok(false)
             }
             _ => {
                 let done = self.put_words(span, &leaving, was.hints());
                 let put = done.stopped.map_or(span.count, |(_, put)| put);
-                self.withdraw_leaving(was, Span::new(span.first, put));
-                held.finish(&self.above, was.with_hints(done.hints).with_cap(None));
+                let put = Span::new(span.first, put);
+                let clean = self.mark(was, put, contents);
+                self.withdraw_leaving(was, put);
+                let now = was.with_hints(done.hints).with_cap(None).with_clean(clean);
+                held.finish(&self.above, now);
                 match done.stopped {
                     None => Ok(done.filled),
                     Some((bit, put)) => {
@@ -256,23 +273,28 @@ impl Chunk<'_> {
     /// and nothing changed. Says whether the word is full now.
     pub(super) fn set_free(&self, word: usize, mask: u64) -> Result<bool, u64> {
         let Some(free) = self.free.get(word) else { return Err(mask) };
-        let mut old = free.load(Ordering::Relaxed);
-        if old == 0 {
-            // Nobody but the holder of Busy changes it.
-            free.store(mask, Ordering::Release);
-            return Ok(mask == FULL);
+        set_free_in(free, mask).map(|now| now == FULL)
+    }
+}
+
+/// Sets bits of a free word, for the holder of Busy; `Err` with those that were set already, and
+/// nothing changed, or the word as it is now.
+fn set_free_in(free: &AtomicU64, mask: u64) -> Result<u64, u64> {
+    let mut old = free.load(Ordering::Relaxed);
+    if old == 0 {
+        // Nobody but the holder of Busy changes it. Release as below.
+        free.store(mask, Ordering::Release);
+        return Ok(mask);
+    }
+    loop {
+        if old & mask != 0 {
+            return Err(old & mask);
         }
-        loop {
-            if old & mask != 0 {
-                return Err(old & mask);
-            }
-            // Release pairs with the Acquire of the next taker. A loop, since others may change a
-            // word that is not empty while we are Busy.
-            match free.compare_exchange_weak(old, old | mask, Ordering::Release, Ordering::Relaxed)
-            {
-                Ok(_) => return Ok(old | mask == FULL),
-                Err(now) => old = now,
-            }
+        // Release pairs with the Acquire of the next taker. A loop, since others may change a
+        // word that is not empty while we are Busy.
+        match free.compare_exchange_weak(old, old | mask, Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => return Ok(old | mask),
+            Err(now) => old = now,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! References to frames of a chunk.
 
-use super::Chunk;
+use super::{Chunk, Contents};
 use crate::index::entry::{ChunkState, Entry};
 use crate::index::record::Record;
 use crate::index::records::Records;
@@ -113,6 +113,7 @@ impl Chunk<'_> {
         }
         if given && let Some(known) = self.marks.initialised.get((bit / 64) as usize) {
             known.fetch_or(frame.mask((bit / 64) as usize), Ordering::Relaxed);
+            self.mark(was, frame, Contents::Written);
         }
         was
     }

@@ -1,6 +1,6 @@
 //! Taking frames of a chunk.
 
-use super::Chunk;
+use super::{Chunk, Contents};
 use crate::index::entry::{ChunkState, Entry};
 use crate::index::span::{FULL, Span, below, find_aligned};
 use crate::platform::Platform;
@@ -14,6 +14,7 @@ impl Chunk<'_> {
         entry: &AtomicU32,
         from: ChunkState,
         to: ChunkState,
+        contents: Contents,
         exceptional_too: bool,
     ) -> bool {
         let mut old = Entry(entry.load(Ordering::Acquire));
@@ -22,7 +23,7 @@ impl Chunk<'_> {
             // user of the frames wrote happens before what the next one does.
             match entry.compare_exchange(
                 old.0,
-                old.with_state(to).with_hints(0).0,
+                old.with_state(to).with_hints(0).with_clean(contents.of_whole(old)).0,
                 Ordering::AcqRel,
                 Ordering::Acquire,
             ) {
@@ -33,18 +34,21 @@ impl Chunk<'_> {
         false
     }
 
-    /// Takes all 512 frames at once, of a chunk that is not exceptional: there is nothing to vet then.
+    /// Takes all 512 frames at once, of a chunk that is not exceptional: there is nothing to vet then. The
+    /// entry goes on saying whether they were clean.
     ///
     /// Cost: one compare-exchange.
     #[inline]
     pub(crate) fn take_whole(entry: &AtomicU32) -> bool {
-        Self::flip(entry, ChunkState::WholeFree, ChunkState::WholeUsed, false)
+        let (from, to) = (ChunkState::WholeFree, ChunkState::WholeUsed);
+        Self::flip(entry, from, to, Contents::AsTaken, false)
     }
 
     /// The same, exceptional or not.
     #[inline]
     pub(crate) fn take_any_whole(entry: &AtomicU32) -> bool {
-        Self::flip(entry, ChunkState::WholeFree, ChunkState::WholeUsed, true)
+        let (from, to) = (ChunkState::WholeFree, ChunkState::WholeUsed);
+        Self::flip(entry, from, to, Contents::AsTaken, true)
     }
 
     /// Takes a naturally aligned block of `2^order` frames, order 0 to 6, out of a word of the free
@@ -129,7 +133,8 @@ impl Chunk<'_> {
         }
         let hints = self.write_planes(|word| (!span.mask(word), FULL));
         let now = was.with_state(ChunkState::Broken).with_hints(hints).with_cap(None);
-        held.finish(&self.above, now.with_complete(true).with_adopted(adopted));
+        let now = now.with_complete(true).with_adopted(adopted).with_clean(was.is_clean());
+        held.finish(&self.above, now);
         true
     }
 }

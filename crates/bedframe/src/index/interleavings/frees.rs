@@ -1,6 +1,7 @@
 //! Frees of the same frames, and of frames that are new to the heap.
 
 use super::{World, all_but, explore};
+use crate::index::chunk::Contents;
 use crate::index::entry::{ChunkState, Entry};
 use crate::index::span::{FULL, Span, WORDS};
 use crate::sync::Ordering;
@@ -75,7 +76,8 @@ fn a_put_that_is_refused_half_way_marks_nothing() {
         |world| world.put(0, 0),
         |world| {
             let new = [0b10, 0, 0, 0, 0, 0, 0, 0];
-            world.arena().put_span(&world.cpu(1), 0, Span::new(0, 2), &new)
+            let contents = Contents::Written;
+            world.arena().put_span(&world.cpu(1), 0, Span::new(0, 2), &new, contents)
         },
         |world, _, put| {
             let known = world.marks[0].initialised[0].load(Ordering::Relaxed);

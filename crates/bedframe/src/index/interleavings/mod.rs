@@ -11,7 +11,7 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::arena::{Arena, Wanted};
-use super::chunk::{Chunk, FreePlane, Marks, PutRefusal, Words};
+use super::chunk::{Chunk, Contents, FreePlane, Marks, PutRefusal, Words};
 use super::entry::{ChunkState, Entry};
 use super::records::Records;
 use super::slot::{Cpu, Slot};
@@ -112,7 +112,7 @@ impl World {
             let look = chunk.look(cpu.platform);
             let mut new = [0; WORDS];
             new[word] = 1 << (bit % 64) & !look.initialised_word(word);
-            match arena.put_span(&cpu, 0, Span::new(bit, 1), &new) {
+            match arena.put_span(&cpu, 0, Span::new(bit, 1), &new, Contents::Written) {
                 Ok(()) => return Ok(()),
                 Err((PutRefusal::Known(_), _)) => {}
                 Err((refusal, _)) => return Err(refusal),
@@ -127,6 +127,7 @@ impl World {
             entry: chunk.entry,
             free: &chunk.free[index],
             initialised: &chunk.marks.initialised[index],
+            dirty: &chunk.marks.dirty[index],
         };
         let entry = chunk.load();
         if !entry.is_plain()
@@ -134,14 +135,17 @@ impl World {
         {
             return false;
         }
+        let under_busy = || {
+            let above = || Some(chunk.above);
+            Chunk::put_under_busy(cpu.platform, words, bit / 64, mask, above).is_some()
+        };
+        if entry.is_clean() && words.dirty.load(Ordering::Relaxed) & mask != mask {
+            return under_busy();
+        }
         let old = match Chunk::put_in_word(words.free, mask) {
             Some(Ok(old)) => old,
             Some(Err(_)) => return false,
-            None => {
-                let above = || Some(chunk.above);
-                let platform = cpu.platform;
-                return Chunk::put_in_empty_word(platform, words, bit / 64, mask, above).is_some();
-            }
+            None => return under_busy(),
         };
         if old | mask == FULL {
             fence_after_rmw();

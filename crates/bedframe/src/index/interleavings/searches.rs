@@ -6,7 +6,7 @@ use loom::thread;
 
 use super::{World, all_but, explore};
 use crate::index::arena::Wanted;
-use crate::index::chunk::Chunk;
+use crate::index::chunk::{Chunk, Contents};
 use crate::index::entry::{ChunkState, Entry};
 use crate::index::slot::{windows_closed, windows_opened};
 use crate::index::span::{FULL, Span, WORDS};
@@ -146,7 +146,7 @@ fn a_chunk_put_back_whole_is_found_or_a_window_seen() {
         |world| world.arena().find(&world.cpu(0), Wanted::Whole, 0, 1),
         |world| {
             let chunk = world.arena().chunk(0).unwrap();
-            assert!(Chunk::put_whole(chunk.entry, || Some(chunk.above)));
+            assert!(Chunk::put_whole(chunk.entry, Contents::Written, || Some(chunk.above)));
             let closed = windows_closed(&world.slots);
             let found = world.arena().find(&world.cpu(1), Wanted::Whole, 0, 1);
             found.is_some() || windows_opened(&world.slots) != closed
