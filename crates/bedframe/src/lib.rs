@@ -124,6 +124,10 @@
 //! | `free` of frames from boot | the ledger's for one search, then the chunk: Busy | 2 each word, and 1 | 3, or 4 for the first of a chunk |
 //! | `alloc` and `free` before hand-over | the ledger's for a walk over its steps | 1 | 2, and the steps that change |
 //!
+//! Owners cost [`Memory::alloc_for`], [`Memory::assign`] and [`Memory::free_owned`] a lock of the domain's and a
+//! chunk's Busy more for every 64 frames, or once for 512 that are owned as a whole, and a record and two links for
+//! each frame; [`Memory::reference_owned`] costs Busy for one word.
+//!
 //! One in 64 allocations of order 0 finds its word empty and takes the hint back: one read-modify-write
 //! more. A CPU whose chunk is used up looks for another: a few words of summary, the entries of 64
 //! chunks, and one counter for each CPU. A bit of a summary is set where a group of 64 chunks has its

@@ -95,7 +95,7 @@ impl<P: Platform> Memory<P> {
         range: FrameRange,
         accounting: Accounting,
     ) -> Result<(), OwnerError> {
-        self.hand_over(domain, range, Gift::Own(accounting))
+        self.transfer(domain, range, Gift::Own(accounting))
     }
 
     /// Lends frames of the Xen heap, which are in use and nobody's, to a domain: it can
@@ -105,10 +105,10 @@ impl<P: Platform> Memory<P> {
     ///
     /// As for [`Memory::assign`], and [`OwnerRefusal::NotXenHeap`].
     pub fn lend(&self, domain: DomainId, range: FrameRange) -> Result<(), OwnerError> {
-        self.hand_over(domain, range, Gift::Lent)
+        self.transfer(domain, range, Gift::Lent)
     }
 
-    fn hand_over(&self, id: DomainId, range: FrameRange, gift: Gift) -> Result<(), OwnerError> {
+    fn transfer(&self, id: DomainId, range: FrameRange, gift: Gift) -> Result<(), OwnerError> {
         let heap = self.owned_heap()?;
         let record = self.record_of(id)?;
         record.lock(self.platform(), id).alive()?;

@@ -112,6 +112,8 @@ fn a_domain_dies_while_it_is_given_frames() {
                     assert_eq!(error, DomainError::Dying { domain: A }.into());
                     assert_eq!(counts.frames(), 0);
                     assert!(boot.iter().all(|frame| world.owner(frame).is_none()));
+                    let mut states = boot.iter().map(|frame| world.memory.state(frame));
+                    assert!(states.all(|state| state != PageState::Free), "turn {turn}");
                 }
             }
             if came {
