@@ -1,6 +1,6 @@
 //! I7 by content: whoever asks for clean frames finds zeros, whatever came before.
 
-use bedframe::{FrameRange, Order, Pool, Request, XenHeap};
+use bedframe::{FrameRange, MapError, Order, Pool, Request, XenHeap};
 use proptest::prelude::*;
 
 use crate::machine::{VARIANTS, World, range};
@@ -104,8 +104,11 @@ fn run(xen_heap: XenHeap, acts: &[Act]) {
                 started = true;
             }
             Act::PlugIn if started && !plugged => {
-                world.add(range(World::MORE.0, World::MORE.1), 1);
-                plugged = true;
+                match world.try_add(range(World::MORE.0, World::MORE.1), 1) {
+                    Ok(_) => plugged = true,
+                    // Everything else is handed out.
+                    Err(error) => assert!(matches!(error, MapError::NoMetadata { .. })),
+                }
             }
             Act::Release | Act::Start | Act::PlugIn => {}
         }

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
 use bedframe::{
-    CpuId, FrameRange, FreeError, InterruptMask, Memory, Mfn, NodeId, PageState, Platform, Request,
-    Unscrubbed, XenHeap,
+    CpuId, FrameRange, FreeError, InterruptMask, MapError, Memory, Mfn, NodeId, PageState,
+    Platform, Request, Unscrubbed, XenHeap,
 };
 use bedframe_hosted::{HostedMemory, HostedPlatform};
 
@@ -215,9 +215,14 @@ impl World {
 
     /// Adds RAM that is full of garbage.
     pub fn add(&self, frames: FrameRange, node: u32) {
+        self.try_add(frames, node).unwrap();
+    }
+
+    /// The same, if there is room for its index.
+    pub fn try_add(&self, frames: FrameRange, node: u32) -> Result<u64, MapError> {
         self.machine.memory().fill_garbage(frames, 77).unwrap();
         // SAFETY: hosted frames are readable and writable, and nobody else uses them.
-        unsafe { self.memory.add_ram(frames, NodeId(node)) }.unwrap();
+        unsafe { self.memory.add_ram(frames, NodeId(node)) }
     }
 
     pub fn is_zero(&self, frame: Mfn) -> bool {
