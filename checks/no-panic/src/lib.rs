@@ -1,6 +1,7 @@
 //! Every public call of Bedframe, with inputs that the compiler cannot foresee.
 #![no_std]
 
+mod claims;
 mod life;
 mod machine;
 mod owners;

@@ -47,6 +47,7 @@ fn life(memory: &Memory<Machine>, variant: XenHeap) -> Result<(), Wrong> {
     let (first, hot) = (part(HIGH, 0, 2048), part(HIGH, 2048, 1000));
     let (reserved, module, bad) = (part(LOW, 7, 3), part(LOW, 64, 32), part(LOW, 70, 2));
     check!(memory.start(opaque(2)) == Err(MapError::NoMemory));
+    crate::claims::early(memory)?;
     get!(memory.set_xen_heap(variant));
     get!(memory.withhold_bad(bad));
     get!(memory.reserve(reserved));
@@ -118,6 +119,7 @@ fn life(memory: &Memory<Machine>, variant: XenHeap) -> Result<(), Wrong> {
     mapped.close(memory)?;
     let books = crate::owners::life(memory)?;
     churn(memory)?;
+    crate::claims::claims(memory, churn)?;
     look(memory)?;
 
     let end = memory.statistics();

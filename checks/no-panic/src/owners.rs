@@ -4,7 +4,7 @@ use core::fmt::Write;
 
 use bedframe::{
     Accounting, CpuId, DomainError, DomainId, FrameRange, Memory, Mfn, NodeId, Order, OwnerError,
-    Pool, Request,
+    Pool, Request, Scope,
 };
 
 use crate::machine::Machine;
@@ -88,6 +88,13 @@ pub fn life(memory: &Memory<Machine>) -> Result<u64, Wrong> {
     get!(memory.take_back(domain, xen));
     get!(memory.lend(domain, xen));
     memory.flush_tlb(CpuId(opaque(0)), || ());
+    get!(memory.claim(domain, opaque(Scope::Machine), opaque(3)));
+    for wrong in [Scope::Node(NodeId(0)), Scope::Node(NodeId(99))] {
+        if let Err(error) = memory.claim(opaque(domain), opaque(wrong), opaque(1)) {
+            get!(write!(Sink(0), "{error}"));
+        }
+    }
+    check!(memory.release_claim(domain, opaque(9)) == Ok(3));
     let back = get!(memory.free_owned(domain, block));
     check!((back.gone, back.kept) == (511, 1));
     get!(memory.unreference(frame));

@@ -38,6 +38,13 @@ pub enum AllocError {
         /// The heap that was asked.
         pool: Pool,
     },
+    /// What is free there is claimed, and the request names no claim, or one that is not good for as much.
+    Claimed {
+        /// Frames that were asked for.
+        frames: u64,
+        /// Free frames that nobody claims.
+        unclaimed: u64,
+    },
     /// The ledger is full and no mapped memory is left to grow it in.
     LedgerFull,
     /// Clean frames were asked for, and the platform has no way to the bytes of this one: see
@@ -49,10 +56,13 @@ pub enum AllocError {
 }
 
 impl AllocError {
-    /// Whether the same request can succeed later, once others have freed memory.
+    /// Whether the same request can succeed later, once others have freed memory or released a claim.
     #[must_use]
     pub const fn waiting_can_help(&self) -> bool {
-        matches!(self, AllocError::OutOfMemory { .. } | AllocError::LedgerFull)
+        matches!(
+            self,
+            AllocError::OutOfMemory { .. } | AllocError::Claimed { .. } | AllocError::LedgerFull
+        )
     }
 }
 
@@ -69,6 +79,12 @@ impl fmt::Display for AllocError {
             }
             AllocError::OutOfMemory { frames, pool } => {
                 write!(f, "no free block of {frames} frames in the {pool}")
+            }
+            AllocError::Claimed { frames, unclaimed } => {
+                write!(
+                    f,
+                    "{frames} frames were asked for, and {unclaimed} are free and not claimed"
+                )
             }
             AllocError::LedgerFull => f.write_str("the ledger is full and cannot grow"),
             AllocError::Unreachable { frame } => write!(f, "no way to scrub frame {frame}"),

@@ -105,6 +105,8 @@
 //!   that is [referred to](Memory::reference) is refused too, until its last reference is gone.
 //! * A frame can be [withdrawn](Memory::offline) at any time, free or in use, and let back; one that is
 //!   [broken](Memory::mark_broken) never comes back, and nobody is handed it again.
+//! * Frames can be [claimed](Memory::stake_claim) before they are chosen, of the machine or of a node: no more
+//!   than what is free is ever claimed, and a request that does not name the claim gets none of them.
 //! * The sum over all states is the RAM that was added: [`Memory::statistics`] counts it,
 //!   [`Memory::validate`] proves it at rest.
 //!
@@ -127,6 +129,9 @@
 //! Owners cost [`Memory::alloc_for`], [`Memory::assign`] and [`Memory::free_owned`] a lock of the domain's and a
 //! chunk's Busy more for every 64 frames, or once for 512 that are owned as a whole, and a record and two links for
 //! each frame; [`Memory::reference_owned`] costs Busy for one word.
+//!
+//! While frames are claimed or [watched](Memory::watch), `alloc` and `free` change a word of their CPU's as
+//! well, and take a lock once in 4096 frames, or each time where the limit is near.
 //!
 //! One in 64 allocations of order 0 finds its word empty and takes the hint back: one read-modify-write
 //! more. A CPU whose chunk is used up looks for another: a few words of summary, the entries of 64
@@ -184,6 +189,7 @@
 #![deny(unsafe_code)]
 
 mod addr;
+mod credits;
 mod error;
 mod heap;
 mod index;
@@ -206,6 +212,7 @@ mod vmap;
 mod zone;
 
 pub use addr::{FRAME_SHIFT, FRAME_SIZE, FrameRange, Mfn};
+pub use credits::{Claim, ClaimCounts, ClaimError, Notice, Scope, WatchError};
 pub use error::{AllocError, FreeError, FreeRefusal, MapError};
 pub use memory::{
     Contradiction, FreeMemory, Memory, OfflineError, OwnedFrames, RangeKind, ReferenceError,

@@ -1,6 +1,7 @@
 //! What Bedframe asks of the machine that it runs on.
 
 use crate::addr::{FrameRange, Mfn};
+use crate::credits::{Notice, Scope};
 use crate::error::FreeError;
 use crate::node::NodeId;
 use crate::scrub::{Unscrubbed, fill, holds};
@@ -18,7 +19,7 @@ pub struct InterruptMask(pub usize);
 /// The machine below Bedframe.
 ///
 /// Two methods say how frames are reached; the rest has defaults that are right for one CPU
-/// without interrupts. All but [`Platform::misuse`] may be called while the ledger or a chunk is
+/// without interrupts. All but [`Platform::misuse`] and [`Platform::low_memory`] may be called while the ledger or a chunk is
 /// held, and so must not call into the same [`Memory`](crate::Memory).
 ///
 /// # Safety
@@ -145,6 +146,14 @@ pub unsafe trait Platform {
     /// while anything is held.
     fn flush_cache(&self, range: FrameRange) {
         let _ = range;
+    }
+
+    /// Told when [watched](crate::Memory::watch) memory has crossed a watermark: by whichever call made it,
+    /// before that returns, with nothing held; so it may call into the same [`Memory`](crate::Memory). Two
+    /// CPUs may tell in another order than things happened:
+    /// [`Memory::is_low`](crate::Memory::is_low) has the last word. The default does nothing.
+    fn low_memory(&self, scope: Scope, notice: Notice) {
+        let _ = (scope, notice);
     }
 
     /// Told of every free that was refused because of what the caller did, before the error

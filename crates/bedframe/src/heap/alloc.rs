@@ -2,55 +2,89 @@
 
 use super::Heap;
 use crate::addr::FrameRange;
+use crate::credits::Toll;
 use crate::error::AllocError;
 use crate::index::{Bank, Chunk, PlaceKind, windows_closed, windows_opened};
+use crate::node::NodeId;
 use crate::platform::Platform;
 use crate::request::{Nodes, Pool, Request};
 
 impl<P: Platform> Heap<'_, P> {
-    /// Meets `request`, whose length and alignment have been checked.
-    pub(crate) fn alloc(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
+    /// Meets `request`, whose length and alignment have been checked, having asked `toll` before each
+    /// search in memory of a node.
+    pub(crate) fn alloc_with(
+        &self,
+        request: &Request<'_>,
+        toll: &dyn Toll,
+    ) -> Result<FrameRange, AllocError> {
         loop {
             let found = match request.block_order() {
-                Some(order) if order < 9 => self.take_here(request, order),
+                Some(order) if order < 9 => self.take_here(request, order, toll),
                 _ => None,
             }
-            .map_or_else(|| self.alloc_by_search(request), Ok)?;
+            .map_or_else(|| self.alloc_by_search(request, toll), Ok)?;
             // Again only where a free raced with a record's setter and lost.
             if self.vet(found) {
                 return Ok(found);
             }
+            toll.lost(found);
+            toll.leave();
         }
     }
 
     /// Takes a block of `2^order` frames, order 0 to 8, out of the chunk in which this CPU allocates, if
     /// the request allows it.
-    fn take_here(&self, request: &Request<'_>, order: u32) -> Option<FrameRange> {
+    fn take_here(&self, request: &Request<'_>, order: u32, toll: &dyn Toll) -> Option<FrameRange> {
         let kind = PlaceKind::of(request, order);
         let place = self.cpu.slot.place(kind)?;
         let bank = self.directory.banks().get(place.bank as usize)?;
         if kind.is_limited() && !self.allows(request, bank) {
             return None;
         }
-        if order == 0
-            && let Some(free) = self.directory.free_word(bank, place.chunk, place.word)
-            && let Some(bit) = Chunk::take_one(free)
-        {
-            return self.directory.block(bank, place.chunk, place.word * 64 + bit, 0);
-        }
-        self.take_from_place(kind, place, bank, order)
+        self.tolled(toll, bank, || {
+            if order == 0
+                && let Some(free) = self.directory.free_word(bank, place.chunk, place.word)
+                && let Some(bit) = Chunk::take_one(free)
+            {
+                return self.directory.block(bank, place.chunk, place.word * 64 + bit, 0);
+            }
+            self.take_from_place(kind, place, bank, order)
+        })
     }
 
-    fn alloc_by_search(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
+    /// What `take` takes of a bank, if `toll` lets it.
+    fn tolled<R>(
+        &self,
+        toll: &dyn Toll,
+        bank: &Bank,
+        take: impl FnOnce() -> Option<R>,
+    ) -> Option<R> {
+        let node = self.directory.nodes().get(bank.node as usize)?;
+        if !toll.enter(NodeId(node.id)) {
+            return None;
+        }
+        let taken = take();
+        if taken.is_none() {
+            toll.leave();
+        }
+        taken
+    }
+
+    fn alloc_by_search(
+        &self,
+        request: &Request<'_>,
+        toll: &dyn Toll,
+    ) -> Result<FrameRange, AllocError> {
         let slots = self.directory.slots();
         let closed = windows_closed(slots);
-        if let Some(found) = self.each_bank(request, |id, bank| self.search(id, bank, request)) {
+        let search = |id, bank: &Bank| self.tolled(toll, bank, || self.search(id, bank, request));
+        if let Some(found) = self.each_bank(request, search) {
             return Ok(found);
         }
         if request.length() >= 512
             && let Some(found) = self.each_bank(request, |id, bank| {
                 // What is free but not merged, since a CPU allocates there, counts as free.
-                if self.merge_places(id, bank) { self.search(id, bank, request) } else { None }
+                if self.merge_places(id, bank) { search(id, bank) } else { None }
             })
         {
             return Ok(found);
@@ -59,7 +93,8 @@ impl<P: Platform> Heap<'_, P> {
             // Somebody was moving hints while we looked, or scrubbing: believe the entries alone, with
             // every free frame in its place.
             let _halted = self.halt_scrubbing();
-            let exhaustive = |id, bank: &Bank| self.search_runs(id, bank, request);
+            let exhaustive =
+                |id, bank: &Bank| self.tolled(toll, bank, || self.search_runs(id, bank, request));
             if let Some(found) = self.each_bank(request, exhaustive) {
                 return Ok(found);
             }

@@ -18,8 +18,13 @@ pub(crate) trait AskLedger {
 }
 
 impl<'a, P: Platform> Heap<'a, P> {
-    /// Frees `range`, whatever it is made of: heap blocks, parts of them, boot-allocated frames.
-    pub(crate) fn free(&self, range: FrameRange, ledger: &impl AskLedger) -> Result<(), FreeError> {
+    /// Frees `range`, whatever it is made of: heap blocks, parts of them, boot-allocated frames. `Ok` says
+    /// how many frames were withdrawn instead.
+    pub(crate) fn free(
+        &self,
+        range: FrameRange,
+        ledger: &impl AskLedger,
+    ) -> Result<u64, FreeError> {
         self.free_as(range, ledger, Putting::Whatever)
     }
 
@@ -29,7 +34,7 @@ impl<'a, P: Platform> Heap<'a, P> {
         range: FrameRange,
         ledger: &impl AskLedger,
         putting: Putting,
-    ) -> Result<(), FreeError> {
+    ) -> Result<u64, FreeError> {
         self.check(range, ledger)?;
         self.commit(range, 0, putting)
     }
@@ -90,15 +95,15 @@ impl<'a, P: Platform> Heap<'a, P> {
     }
 
     /// Puts the frames of `range`, which have been checked, into the index. `before` frames of the
-    /// caller's range have been put already.
+    /// caller's range have been put already. `Ok` says how many frames were withdrawn instead.
     pub(crate) fn commit(
         &self,
         range: FrameRange,
         before: u64,
         putting: Putting,
-    ) -> Result<(), FreeError> {
+    ) -> Result<u64, FreeError> {
         let (start, end) = (range.start().get(), range.end().get());
-        let mut at = start;
+        let (mut at, mut withdrawn) = (start, 0);
         while at < end {
             let contents = putting.contents();
             if putting != Putting::New
@@ -123,14 +128,17 @@ impl<'a, P: Platform> Heap<'a, P> {
                 return Err(error(at, FreeRefusal::Hole, before + (at - start)));
             };
             match arena.put_span(&self.cpu, piece.chunk, piece.span, &new, contents) {
-                Ok(()) => at = piece.end(),
+                Ok(some) => {
+                    withdrawn += u64::from(some);
+                    at = piece.end();
+                }
                 Err((refusal, put)) => {
                     let committed = before + (at - start) + u64::from(put);
                     return Err(refused(&piece, refusal, committed));
                 }
             }
         }
-        Ok(())
+        Ok(withdrawn)
     }
 
     /// The first frame behind a chunk that begins at `at`, lies in `[at, end)`, and was handed out

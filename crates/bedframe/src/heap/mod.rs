@@ -14,7 +14,8 @@ mod whole;
 
 pub(crate) use free::{AskLedger, Putting, error as free_error};
 pub(crate) use quick::{
-    Freed, Taken, put_quickly, put_whole_quickly, take_from_holes, take_quickly, take_whole_quickly,
+    Freed, Taken, put_quickly, put_whole_quickly, quick_node, take_from_holes, take_quickly,
+    take_whole_quickly,
 };
 pub(crate) use walk::{Counted, Stretch};
 

@@ -7,6 +7,7 @@ use crate::addr::{FrameRange, Mfn};
 use crate::index::{
     Bank, CHUNK_FRAMES, Chunk, Contents, Directory, Entry, Place, PlaceKind, Segment, Slot, Words,
 };
+use crate::node::NodeId;
 use crate::platform::Platform;
 use crate::request::{Pool, Request};
 use crate::sync::{AtomicU64, Ordering, fence_after_rmw, fence_full};
@@ -15,7 +16,7 @@ use crate::sync::{AtomicU64, Ordering, fence_after_rmw, fence_full};
 /// look for the lowest.
 const HOLE: u32 = 4;
 
-/// What a quick allocation has done.
+/// What a quick allocation has done; a fence has come behind its step.
 pub(crate) enum Taken {
     /// Nothing: something is out of the ordinary.
     No,
@@ -25,7 +26,7 @@ pub(crate) enum Taken {
     Doubtful(FrameRange),
 }
 
-/// What a quick free has done.
+/// What a quick free has done; a fence has come behind its step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Freed {
     /// Nothing: something is out of the ordinary.
@@ -87,6 +88,24 @@ pub(crate) fn take_quickly<P: Platform>(
         Some((taken, true)) => Taken::Yes(taken),
         Some((taken, false)) => Taken::Doubtful(taken),
     }
+}
+
+/// The node of which [`take_quickly`], [`take_from_holes`] or [`take_whole_quickly`] would take, if any
+/// of them would.
+pub(crate) fn quick_node<P: Platform>(
+    platform: &P,
+    directory: Directory<'_, P>,
+    request: &Request<'_>,
+) -> Option<NodeId> {
+    let bank = match home(platform, directory, request) {
+        Some((_, _, bank)) => bank,
+        None if is_whole(request) => {
+            let place = directory.slot(platform.cpu())?.whole()?;
+            directory.banks().get(place.bank as usize)?
+        }
+        None => return None,
+    };
+    Some(NodeId(directory.nodes().get(bank.node as usize)?.id))
 }
 
 /// The same where the latest hole was filled: out of the one before that has a frame and lies in the
@@ -198,6 +217,8 @@ fn put_under_busy<P: Platform>(
     let Some(full) = Chunk::put_under_busy(platform, words, first / 64, mask, above) else {
         return Freed::No;
     };
+    // On x86 the read-modify-write is that of Busy: who does not see the word sees Busy, and waits.
+    fence_after_rmw();
     if full {
         fence_full();
         fill(platform, directory, start);
@@ -254,6 +275,16 @@ fn forget<P: Platform>(
     }
 }
 
+/// Whether a request is for a chunk of the domain heap, and names nothing else.
+#[inline]
+fn is_whole(request: &Request<'_>) -> bool {
+    request.length() == CHUNK_FRAMES
+        && request.alignment() == CHUNK_FRAMES
+        && request.heap() == Pool::Domain
+        && request.is_plain()
+        && !request.wants_clean()
+}
+
 /// Takes the chunk that this CPU took whole last, if it has come back, or the next one of its bank. For
 /// plain requests of the domain heap; others search.
 ///
@@ -264,12 +295,7 @@ pub(crate) fn take_whole_quickly<P: Platform>(
     directory: Directory<'_, P>,
     request: &Request<'_>,
 ) -> Option<FrameRange> {
-    if request.length() != CHUNK_FRAMES
-        || request.alignment() != CHUNK_FRAMES
-        || request.heap() != Pool::Domain
-        || !request.is_plain()
-        || request.wants_clean()
-    {
+    if !is_whole(request) {
         return None;
     }
     let slot = directory.slot(platform.cpu())?;

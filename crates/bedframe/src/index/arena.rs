@@ -3,7 +3,7 @@
 //! Every word of the index is reached through [`Arena`].
 
 use super::chunk::{
-    Above, Chunk, Contents, FreePlane, Marks, OfflineRefusal, PutFailed, PutRefusal, settled,
+    Above, Chunk, Contents, FreePlane, Marks, OfflineRefusal, Put, PutFailed, PutRefusal, settled,
 };
 use super::entry::{ChunkState, Entry};
 use super::records::Records;
@@ -323,7 +323,8 @@ impl<'a> Arena<'a> {
         Err(missing)
     }
 
-    /// Puts `span` back; see [`Chunk::put_span`]. `Err` says why, and how many frames were put.
+    /// Puts `span` back; see [`Chunk::put_span`]. `Ok` says how many frames were withdrawn instead, `Err`
+    /// why not, and how many were put.
     pub(crate) fn put_span<P: Platform>(
         &self,
         cpu: &Cpu<'_, P>,
@@ -331,12 +332,12 @@ impl<'a> Arena<'a> {
         span: Span,
         new: &[u64; WORDS],
         contents: Contents,
-    ) -> Result<(), (PutRefusal, u32)> {
+    ) -> Result<u32, (PutRefusal, u32)> {
         let Some(chunk) = self.chunk(number) else {
             return Err((PutRefusal::New(span.first), 0));
         };
         let (filled, result) = match chunk.put_span(cpu.platform, span, new, contents) {
-            Ok(filled) => (filled, Ok(())),
+            Ok(Put { filled, withdrawn }) => (filled, Ok(withdrawn)),
             Err(PutFailed { refusal, put, filled }) => (filled, Err((refusal, put))),
         };
         if filled {

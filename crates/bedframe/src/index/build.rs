@@ -15,6 +15,7 @@ use super::segments::{Found, segments};
 use super::slot::Slot;
 use super::span::CHUNK_FRAMES;
 use crate::addr::{FRAME_SHIFT, FRAME_SIZE, FrameRange, Mfn};
+use crate::credits::{Level, Toll};
 use crate::error::MapError;
 use crate::heap::{Heap, Putting};
 use crate::ledger::{Attr, Kind, Ledger};
@@ -44,6 +45,8 @@ pub(crate) struct Build<'a, P> {
     pub(crate) cpus: u32,
     /// Whether there is to be space for records.
     pub(crate) with_records: bool,
+    /// Told of frames that are taken from the running heap.
+    pub(crate) toll: &'a dyn Toll,
 }
 
 /// How large the tables will be.
@@ -163,6 +166,7 @@ impl<'a, P: Platform> Build<'a, P> {
             bank_order: cursor.table::<u32>(sizes.banks),
             fallback: cursor.table::<u32>(sizes.nodes * sizes.nodes),
             arenas: cursor.table::<ArenaDesc>(sizes.arenas),
+            levels: cursor.table::<Level>(sizes.nodes),
             slots: match self.old {
                 Some(old) => old.header().slots,
                 None => cursor.table::<Slot>(sizes.slots).at(address),
@@ -223,7 +227,8 @@ impl<'a, P: Platform> Build<'a, P> {
     fn take_from_heap(&self, frames: u64, node: NodeId) -> Option<FrameRange> {
         let heap = self.heap()?;
         let request = Request::frames(whole_words(frames)).align(64).prefer(node).pool(Pool::Xen);
-        let range = heap.alloc(&request).ok()?;
+        let range = heap.alloc_with(&request, self.toll).ok()?;
+        self.toll.lost(range);
         heap.withdraw(range);
         Some(range)
     }
@@ -312,6 +317,9 @@ impl<'a, P: Platform> Build<'a, P> {
         self.write_segments(segments);
         let nodes = self.table::<Node>(header.nodes.at(address));
         self.write_nodes(nodes);
+        for (level, node) in self.table::<Level>(header.levels.at(address)).iter().zip(&*nodes) {
+            level.reset(u64::from(node.id));
+        }
         let banks = self.table::<Bank>(header.banks.at(address));
         let by_chunk = self.table::<u32>(header.by_chunk.at(address));
         let arenas = self.table::<ArenaDesc>(header.arenas.at(address));

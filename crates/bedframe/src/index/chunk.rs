@@ -36,7 +36,7 @@ mod vet;
 
 pub(crate) use offline::OfflineRefusal;
 pub(crate) use open::Opened;
-pub(crate) use put::{PutFailed, PutRefusal};
+pub(crate) use put::{Put, PutFailed, PutRefusal};
 pub(crate) use refer::CountRefusal;
 pub(crate) use scrub::{Contents, Unit};
 pub(crate) use vet::Vetted;

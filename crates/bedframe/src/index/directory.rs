@@ -13,6 +13,7 @@ use super::slot::Slot;
 use super::span::{CHUNK_FRAMES, CHUNK_SHIFT};
 use super::summary::{Summary, summary_words};
 use crate::addr::{FrameRange, Mfn};
+use crate::credits::Level;
 use crate::node::NodeId;
 use crate::platform::{CpuId, Platform};
 use crate::request::Pool;
@@ -196,6 +197,9 @@ pub(crate) struct Header {
     /// For each node, the indices of all nodes, nearest first.
     pub(crate) fallback: Local,
     pub(crate) arenas: Local,
+    /// What each node has of credits, in the order of `nodes`. Only the directory that was published
+    /// last is asked.
+    pub(crate) levels: Local,
     /// In the block of the first directory, for all that follow it.
     pub(crate) slots: Table,
     /// The same: one clock.
@@ -267,6 +271,12 @@ impl<'a, P: Platform> Directory<'a, P> {
     pub(crate) fn nodes(&self) -> &'a [Node] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
         unsafe { self.block.table(self.header.nodes) }
+    }
+
+    /// What each node has of credits, sorted by number.
+    pub(crate) fn levels(&self) -> &'a [Level] {
+        // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only.
+        unsafe { self.block.table(self.header.levels) }
     }
 
     #[inline]

@@ -11,6 +11,7 @@ use super::directory::{ArenaDesc, Bank, Header, Node, Segment};
 use super::records::Records;
 use super::slot::Slot;
 use crate::addr::Mfn;
+use crate::credits::Level;
 use crate::platform::Platform;
 use crate::sync::{AtomicU32, AtomicU64, plain_read, plain_write};
 use crate::tlb::TlbClock;
@@ -41,6 +42,8 @@ unsafe impl Plain for Records {}
 unsafe impl Plain for Slot {}
 // SAFETY: As above.
 unsafe impl Plain for TlbClock {}
+// SAFETY: As above.
+unsafe impl Plain for Level {}
 // SAFETY: As above.
 unsafe impl Plain for Segment {}
 // SAFETY: As above.

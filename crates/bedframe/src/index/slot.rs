@@ -1,5 +1,6 @@
 //! What each CPU keeps: where it allocates, and how many windows it has opened.
 
+use crate::credits::Shares;
 use crate::platform::Platform;
 use crate::request::{Pool, Request};
 use crate::scrub::Hands;
@@ -27,9 +28,10 @@ pub(crate) struct Slot {
     pub(crate) hands: Hands,
     /// The holes before the latest: a ring, whose oldest are forgotten.
     older: [AtomicU64; OLDER_HOLES],
+    /// What the CPU may take while frames are claimed.
+    pub(crate) shares: Shares,
     /// The CPU's TLB has been flushed for every stamp up to this.
     flushed: AtomicU64,
-    spare: [u64; 7],
 }
 
 /// As many as calls come in a burst of frees before the allocations that follow it.
@@ -120,6 +122,7 @@ impl Slot {
         }
         self.newest.store(0, Ordering::Relaxed);
         self.flushed.store(0, Ordering::Relaxed);
+        self.shares.reset();
         self.opened.store(0, Ordering::Relaxed);
         self.closed.store(0, Ordering::Relaxed);
         self.hands.reset();
@@ -136,8 +139,8 @@ impl Slot {
             older: core::array::from_fn(|_| AtomicU64::new(Place::NONE)),
             newest: AtomicU64::new(0),
             hands: Hands::new(),
+            shares: Shares::new(),
             flushed: AtomicU64::new(0),
-            spare: [0; 7],
         }
     }
 

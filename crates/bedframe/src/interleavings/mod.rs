@@ -10,6 +10,8 @@ mod boot;
 #[cfg(loom)]
 mod chunks;
 #[cfg(loom)]
+mod claims;
+#[cfg(loom)]
 mod frames;
 #[cfg(loom)]
 mod hot_add;

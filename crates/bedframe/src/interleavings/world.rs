@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::machine::Machine;
 use crate::addr::{FrameRange, Mfn};
+use crate::credits::{Scope, Stake};
 use crate::error::{AllocError, FreeError, FreeRefusal};
 use crate::memory::Memory;
 use crate::node::NodeId;
@@ -24,6 +25,8 @@ pub(super) struct World {
     held: BTreeSet<u64>,
     /// Frames that the books on domains took.
     books: u64,
+    /// What two of those who claim have.
+    pub(super) stakes: [Stake; 2],
 }
 
 pub(super) fn frames(start: u64, count: u64) -> FrameRange {
@@ -56,7 +59,8 @@ impl World {
         // SAFETY: 1. This is the machine's RAM. 2. Nobody uses it. 3. All of it is mapped.
         #[allow(unsafe_code)]
         unsafe { memory.add_ram(ram, NodeId(0)) }.unwrap();
-        World { memory, held: BTreeSet::new(), books: 0 }
+        let stakes = [const { Stake::new(Scope::Machine) }; 2];
+        World { memory, held: BTreeSet::new(), books: 0, stakes }
     }
 
     /// The same behind hand-over, with hints for two CPUs.

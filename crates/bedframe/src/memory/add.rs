@@ -2,6 +2,7 @@
 
 use super::{Boot, Memory};
 use crate::addr::{FrameRange, Mfn};
+use crate::credits::Passing;
 use crate::error::MapError;
 use crate::index::Build;
 use crate::ledger::{Attr, Kind};
@@ -73,7 +74,12 @@ impl<P: Platform> Memory<P> {
         } else if stretch.frames() != new {
             return Err(MapError::BadRange { range });
         } else {
-            self.hot_add(&mut boot, stretch, node)?;
+            let added = self.hot_add(&mut boot, stretch, node);
+            drop(boot);
+            // What came in, or was taken for metadata and given back, has not been counted.
+            self.doubt_put();
+            self.count_if_doubted();
+            added?;
         }
         Ok(new)
     }
@@ -114,6 +120,7 @@ impl<P: Platform> Memory<P> {
             old: Some(heap.directory),
             cpus: 0,
             with_records: self.with_records,
+            toll: &Passing(self),
         };
         match build.build() {
             Ok(address) => {

@@ -16,6 +16,7 @@ pub use statistics::{FreeMemory, RangeKind, StateCounts};
 pub use validate::Contradiction;
 
 use crate::addr::{FrameRange, Mfn};
+use crate::credits::{Credits, Passing, Stake, Toll};
 use crate::error::{AllocError, FreeError, FreeRefusal, MapError};
 use crate::heap::{AskLedger, Freed, Heap, Putting, Taken, free_error};
 use crate::heap::{
@@ -77,6 +78,9 @@ pub struct Memory<P> {
     domains: AtomicU64,
     /// How many address bits reach all of the reserve, or [`UNSET`].
     reserve: AtomicU32,
+    /// The same for the quick paths: [`NO_DIRECTORY`] also while free frames are counted.
+    quick: AtomicU64,
+    pub(crate) credits: Credits,
     hand_out_frame_zero: bool,
     with_records: bool,
     scrub_policy: ScrubPolicy,
@@ -128,6 +132,8 @@ impl<P> Memory<P> {
             directory: AtomicU64::new(NO_DIRECTORY),
             domains: AtomicU64::new(0),
             reserve: AtomicU32::new(UNSET),
+            quick: AtomicU64::new(NO_DIRECTORY),
+            credits: Credits::new(),
             hand_out_frame_zero: false,
             with_records: false,
             scrub_policy: ScrubPolicy::Always,
@@ -179,10 +185,22 @@ impl<P> Memory<P> {
 impl<P: Platform> Memory<P> {
     /// The directory, if the heap runs.
     #[inline]
+    pub(crate) fn directory(&self) -> Option<Directory<'_, P>> {
+        self.directory_in(&self.directory)
+    }
+
+    /// The directory for the quick paths: if the heap runs and free frames are not counted.
+    #[inline]
+    fn quick_directory(&self) -> Option<Directory<'_, P>> {
+        self.directory_in(&self.quick)
+    }
+
+    #[inline]
     #[allow(unsafe_code)]
-    fn directory(&self) -> Option<Directory<'_, P>> {
-        // Acquire pairs with the Release in `publish`: who sees the address sees the directory.
-        let address = self.directory.load(Ordering::Acquire);
+    fn directory_in(&self, word: &AtomicU64) -> Option<Directory<'_, P>> {
+        // Acquire pairs with the Release in `set_directory` and `set_quick`: who sees the address sees
+        // the directory.
+        let address = word.load(Ordering::Acquire);
         if address == NO_DIRECTORY {
             return None;
         }
@@ -203,9 +221,24 @@ impl<P: Platform> Memory<P> {
         Asking { memory: self }
     }
 
-    fn publish(&self, address: u64) {
-        // Release pairs with the Acquire in `heap`.
+    /// Whether free frames are not counted, behind a quick path's step.
+    #[inline]
+    fn is_still_quick(&self) -> bool {
+        // Behind the fence that ends the step, which pairs with that in `Memory::count_free`.
+        self.quick.load(Ordering::Relaxed) != NO_DIRECTORY
+    }
+
+    /// Names the directory, under the lock of the credits' books.
+    pub(crate) fn set_directory(&self, address: u64) {
+        // Release pairs with the Acquire in `directory_in`.
         self.directory.store(address, Ordering::Release);
+    }
+
+    /// Lets the quick paths run, or not; under the lock of the credits' books.
+    pub(crate) fn set_quick(&self, quick: bool) {
+        let address = if quick { self.directory.load(Ordering::Acquire) } else { NO_DIRECTORY };
+        // Release pairs with the Acquire in `directory_in`.
+        self.quick.store(address, Ordering::Release);
     }
 
     /// Hands over from the boot allocator to the heap: everything that is free moves into the
@@ -241,6 +274,7 @@ impl<P: Platform> Memory<P> {
             old: None,
             cpus,
             with_records: self.with_records,
+            toll: &Passing(self),
         };
         let address = build.build()?;
         ledger.hand_over(&self.platform, FrameRange::ALL);
@@ -260,7 +294,8 @@ impl<P: Platform> Memory<P> {
     ///
     /// [`AllocError`] says whether the request can never be met, or not now. At rest it is refused
     /// only if no block exists that meets it; while others allocate and free, a block that is free
-    /// throughout the call is found.
+    /// throughout the call is found. While frames are [claimed](Memory::stake_claim) it gets what nobody
+    /// claims.
     ///
     /// # Cost
     ///
@@ -268,9 +303,10 @@ impl<P: Platform> Memory<P> {
     /// no lock. Before that, a walk through the ledger under its lock.
     #[inline]
     pub fn alloc(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
-        if let Some(directory) = self.directory() {
+        if let Some(directory) = self.quick_directory() {
             match take_quickly(&self.platform, directory, request) {
-                Taken::Yes(found) => return Ok(found),
+                Taken::Yes(found) if self.is_still_quick() => return Ok(found),
+                Taken::Yes(found) => return self.settle_uncounted(found, request),
                 Taken::Doubtful(found) => return self.alloc_doubtfully(found, request),
                 Taken::No => {}
             }
@@ -287,41 +323,80 @@ impl<P: Platform> Memory<P> {
         request: &Request<'_>,
     ) -> Result<FrameRange, AllocError> {
         match self.heap() {
-            Some(heap) if !heap.vet(found) => self.alloc_slowly(request),
-            _ => Ok(found),
+            Some(heap) if !heap.vet(found) => {
+                Passing(self).lost(found);
+                self.alloc_slowly(request)
+            }
+            _ if self.is_still_quick() => Ok(found),
+            _ => self.settle_uncounted(found, request),
         }
     }
 
     #[inline(never)]
     fn alloc_slowly(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
-        if let Some(directory) = self.directory() {
-            if let Some(found) = take_from_holes(&self.platform, directory, request) {
-                return self.alloc_doubtfully(found, request);
+        self.alloc_on(request, None)
+    }
+
+    /// Meets a request out of what nobody claims and of `stake`.
+    pub(crate) fn alloc_on(
+        &self,
+        request: &Request<'_>,
+        stake: Option<&Stake>,
+    ) -> Result<FrameRange, AllocError> {
+        if !request.spares_reserve() && !request.wants_clean() {
+            return self.alloc_anyhow(request, stake);
+        }
+        check_request(request)?;
+        let mut request = *request;
+        if request.spares_reserve() {
+            request = request.inside(self.outside_reserve());
+        }
+        if request.wants_clean() {
+            self.alloc_clean(&request, stake)
+        } else {
+            self.alloc_anyhow(&request, stake)
+        }
+    }
+
+    /// The same, with whatever contents.
+    pub(crate) fn alloc_anyhow(
+        &self,
+        request: &Request<'_>,
+        stake: Option<&Stake>,
+    ) -> Result<FrameRange, AllocError> {
+        let gate = self.credits.gate();
+        if !gate.is_off() {
+            check_request(request)?;
+            return self.alloc_counted(request, stake);
+        }
+        let found = match self.alloc_uncounted(request) {
+            Ok(found) => found,
+            Err(error) => {
+                self.doubt_search(gate);
+                return Err(error);
             }
-            if let Some(found) = take_whole_quickly(&self.platform, directory, request) {
+        };
+        if self.credits.is_off_behind() {
+            return Ok(found);
+        }
+        self.settle_uncounted(found, request)
+    }
+
+    fn alloc_uncounted(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
+        if let Some(heap) = self.heap() {
+            let directory = heap.directory;
+            if let Some(found) = take_from_holes(&self.platform, directory, request) {
+                if heap.vet(found) {
+                    return Ok(found);
+                }
+                Passing(self).lost(found);
+            } else if let Some(found) = take_whole_quickly(&self.platform, directory, request) {
                 return Ok(found);
             }
         }
-        if request.length() == 0 {
-            return Err(AllocError::NoFrames);
-        }
-        if !request.alignment().is_power_of_two() {
-            return Err(AllocError::BadAlignment { alignment: request.alignment() });
-        }
-        let spared;
-        let request = if request.spares_reserve() {
-            spared = request.inside(self.outside_reserve());
-            &spared
-        } else {
-            request
-        };
-        if request.wants_clean() { self.alloc_clean(request) } else { self.alloc_anywhere(request) }
-    }
-
-    /// Frames with whatever contents.
-    fn alloc_anywhere(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
+        check_request(request)?;
         match self.heap() {
-            Some(heap) => heap.alloc(request),
+            Some(heap) => heap.alloc_with(request, &Passing(self)),
             None => self.alloc_early(request),
         }
     }
@@ -332,7 +407,7 @@ impl<P: Platform> Memory<P> {
         // Hand-over happens under this lock: now the answer holds.
         if let Some(heap) = self.heap() {
             drop(boot);
-            return heap.alloc(request);
+            return heap.alloc_with(request, &Passing(self));
         }
         let within = match request.heap() {
             Pool::Xen => request.within().intersect(boot.mapped()),
@@ -381,9 +456,14 @@ impl<P: Platform> Memory<P> {
     /// chunk for a few words.
     #[inline]
     pub fn free(&self, range: FrameRange) -> Result<(), FreeError> {
-        if let Some(directory) = self.directory() {
+        if let Some(directory) = self.quick_directory() {
             match put_quickly(&self.platform, directory, range) {
-                Freed::Yes => return Ok(()),
+                Freed::Yes => {
+                    if !self.is_still_quick() {
+                        self.doubt_put();
+                    }
+                    return Ok(());
+                }
                 Freed::Doubtful => return self.free_doubtfully(range),
                 Freed::No => {}
             }
@@ -395,25 +475,39 @@ impl<P: Platform> Memory<P> {
     #[cold]
     #[inline(never)]
     fn free_doubtfully(&self, range: FrameRange) -> Result<(), FreeError> {
-        self.report(self.heap().map_or(Ok(()), |heap| heap.review(range)))
+        let result = self.heap().map_or(Ok(()), |heap| heap.review(range));
+        // They have been free for a moment, and which of them are is not known.
+        self.taken_by_force(range);
+        self.report(result)
     }
 
     #[inline(never)]
     fn free_slowly(&self, range: FrameRange) -> Result<(), FreeError> {
-        if let Some(directory) = self.directory()
-            && put_whole_quickly(&self.platform, directory, range)
-        {
-            return Ok(());
+        if !self.credits.is_off() {
+            let result = self.free_counted(range);
+            return self.report(result);
         }
-        let result = match self.heap() {
-            Some(heap) => heap.free(range, &self.asking()),
-            None => self.free_early(range),
-        };
+        let result = self.free_uncounted(range).map(|_| ());
+        if !self.credits.is_off_behind() {
+            self.doubt_put();
+        }
         self.report(result)
     }
 
+    fn free_uncounted(&self, range: FrameRange) -> Result<u64, FreeError> {
+        if let Some(directory) = self.directory()
+            && put_whole_quickly(&self.platform, directory, range)
+        {
+            return Ok(0);
+        }
+        match self.heap() {
+            Some(heap) => heap.free(range, &self.asking()),
+            None => self.free_early(range),
+        }
+    }
+
     #[cold]
-    fn free_early(&self, range: FrameRange) -> Result<(), FreeError> {
+    fn free_early(&self, range: FrameRange) -> Result<u64, FreeError> {
         let mut boot = self.boot.lock(&self.platform);
         if let Some(heap) = self.heap() {
             drop(boot);
@@ -427,6 +521,7 @@ impl<P: Platform> Memory<P> {
         let mapped = boot.mapped();
         boot.ledger
             .set(&self.platform, mapped, range, |attr| attr.with_kind(Kind::Open))
+            .map(|()| 0)
             .map_err(|_| free_error(range.start().get(), FreeRefusal::LedgerFull, 0))
     }
 
@@ -465,7 +560,10 @@ impl<P: Platform> Memory<P> {
         let mut released = 0;
         let result = self.each_piece(range, |piece, attr| {
             if attr.kind() == Kind::Releasable {
-                heap.commit(piece, released, Putting::New)?;
+                let before = self.before_put(piece);
+                let result = heap.commit(piece, released, Putting::New);
+                self.after_put(before, piece, released, result);
+                result?;
                 released += piece.frames();
             }
             Ok(())
@@ -557,4 +655,15 @@ impl<P: Platform> Memory<P> {
         let scrubbing = withdrawn && attr.kind() != Kind::Metadata;
         if scrubbing { PageState::Free } else { attr.state() }
     }
+}
+
+/// Whether a request makes sense.
+fn check_request(request: &Request<'_>) -> Result<(), AllocError> {
+    if request.length() == 0 {
+        return Err(AllocError::NoFrames);
+    }
+    if !request.alignment().is_power_of_two() {
+        return Err(AllocError::BadAlignment { alignment: request.alignment() });
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::Memory;
-use crate::addr::Mfn;
+use crate::addr::{FrameRange, Mfn};
 use crate::heap::AskLedger;
 use crate::index::OfflineRefusal;
 use crate::ledger::Kind;
@@ -113,8 +113,11 @@ impl<P: Platform> Memory<P> {
                 return Err(refused());
             }
             match chunk.offline(&self.platform, bit, given, broken) {
-                Ok(true) => return Ok(Withdrawal::Done),
-                Ok(false) => return Ok(Withdrawal::Pending),
+                Ok(done) => {
+                    // One that is pending too: it may be on its way back from a search that gave up.
+                    self.taken_by_force(FrameRange::single(frame));
+                    return Ok(if done { Withdrawal::Done } else { Withdrawal::Pending });
+                }
                 Err(OfflineRefusal::NoRecords) => return Err(OfflineError::NoRecords),
                 Err(OfflineRefusal::State) => {}
             }
@@ -144,7 +147,10 @@ impl<P: Platform> Memory<P> {
         let end = frame.get().saturating_add(1);
         let piece = heap.piece(frame.get(), end).ok_or_else(refused)?;
         match heap.online(&piece) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.doubt_put();
+                Ok(())
+            }
             Err(OfflineRefusal::NoRecords) => Err(OfflineError::NoRecords),
             Err(OfflineRefusal::State) => Err(refused()),
         }

@@ -2,6 +2,7 @@
 
 use super::Memory;
 use crate::addr::{FrameRange, Mfn};
+use crate::credits::Stake;
 use crate::error::{AllocError, FreeError};
 use crate::heap::Putting;
 use crate::index::Contents;
@@ -80,9 +81,13 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Meets a request for clean frames.
-    pub(super) fn alloc_clean(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
+    pub(super) fn alloc_clean(
+        &self,
+        request: &Request<'_>,
+        stake: Option<&Stake>,
+    ) -> Result<FrameRange, AllocError> {
         loop {
-            let found = self.alloc_anywhere(request)?;
+            let found = self.alloc_anyhow(request, stake)?;
             let Err(unclean) = self.cleanse(found) else { return Ok(found) };
             self.give_back_unclean(found, unclean);
             if unclean.why == Unscrubbed::Unreachable {
@@ -179,8 +184,13 @@ impl<P: Platform> Memory<P> {
             Contents::Scrubbed => Putting::Scrubbed,
         };
         match self.heap() {
-            Some(heap) => heap.free_as(range, &self.asking(), putting),
-            None => self.free_early(range),
+            Some(heap) => {
+                let before = self.before_put(range);
+                let result = heap.free_as(range, &self.asking(), putting);
+                self.after_put(before, range, 0, result);
+                result.map(|_| ())
+            }
+            None => self.free_early(range).map(|_| ()),
         }
     }
 }

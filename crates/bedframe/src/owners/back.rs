@@ -7,6 +7,7 @@ use super::lists::Lists;
 use super::record::{DomainRecord, List};
 use super::units::Unit;
 use crate::addr::{FrameRange, Mfn};
+use crate::credits::Before;
 use crate::heap::Heap;
 use crate::index::{CHUNK_FRAMES, Contents, Opened, Record};
 use crate::memory::Memory;
@@ -68,7 +69,8 @@ impl Taking {
 
 /// What has become of one unit.
 pub(super) enum Taken {
-    Done(GivenBack),
+    /// The second: how many of its frames are free now.
+    Done(GivenBack, u64),
     /// Its frames are to be taken word by word.
     Split,
     Refused(Mfn, OwnerRefusal),
@@ -159,6 +161,14 @@ impl<P: Platform> Memory<P> {
         Ok(())
     }
 
+    /// Credits what was freed of a unit, with no lock held.
+    pub(super) fn freed(&self, before: Before<'_>, unit: &Unit<'_>, freed: u64) {
+        if freed > 0 {
+            let others = u64::from(unit.piece.span.count).saturating_sub(freed);
+            self.after_put(before, unit.frames(), 0, Ok(others));
+        }
+    }
+
     /// Takes the frames of `range` from a domain, up to the first that stands against it.
     pub(super) fn take(
         &self,
@@ -173,11 +183,15 @@ impl<P: Platform> Memory<P> {
         let mut whole = true;
         while at < end {
             let unit = self.unit(heap, at, end, whole)?;
+            let before = self.before_put(unit.frames());
             let domain = record.lock(self.platform(), id);
             let lists = Lists { domain: &domain, heap };
             let left = self.left_by_owner(domain.is_dying());
-            match lists.take_unit(&unit, taking, left) {
-                Taken::Done(done) => {
+            let taken = lists.take_unit(&unit, taking, left);
+            drop(domain);
+            match taken {
+                Taken::Done(done, freed) => {
+                    self.freed(before, &unit, freed);
                     sum.gone = sum.gone.saturating_add(done.gone);
                     sum.kept = sum.kept.saturating_add(done.kept);
                     (at, whole) = (unit.piece.end(), true);
@@ -201,6 +215,7 @@ impl<'a, P: Platform> Lists<'_, 'a, P> {
         let Some(mut opened) = unit.chunk.open(self.heap.cpu.platform) else {
             return Taken::Refused(first, OwnerRefusal::NotOwned { owner: None });
         };
+        let mut freed = 0;
         if unit.is_whole() {
             let whole = opened.whole();
             let ours = taking.refusal(whole, id).is_none();
@@ -209,6 +224,7 @@ impl<'a, P: Platform> Lists<'_, 'a, P> {
                 self.stamp(&mut opened);
                 if taking.frees(whole) {
                     opened.put_all(left);
+                    freed = CHUNK_FRAMES;
                 }
                 self.count_gone(whole, CHUNK_FRAMES);
                 self.unlink(List::Chunks, first, unit);
@@ -218,7 +234,7 @@ impl<'a, P: Platform> Lists<'_, 'a, P> {
             if !ours {
                 return Taken::Split;
             }
-            return Taken::Done(GivenBack { gone: CHUNK_FRAMES, kept: 0 });
+            return Taken::Done(GivenBack { gone: CHUNK_FRAMES, kept: 0 }, freed);
         }
         let refusal = |bit: u32| Some((bit, taking.refusal(opened.record(bit), id)?));
         if let Some((bit, why)) = unit.bits().find_map(refusal) {
@@ -256,10 +272,10 @@ impl<'a, P: Platform> Lists<'_, 'a, P> {
             self.stamp(&mut opened);
         }
         if free != 0 {
-            opened.put(unit.word(), free, left);
+            freed = opened.put(unit.word(), free, left);
         }
         unit.close(self.heap, opened);
-        Taken::Done(done)
+        Taken::Done(done, freed)
     }
 
     /// Frames of a chunk are not the domain's any more: whoever has them next flushes what may still

@@ -75,6 +75,7 @@ impl<P: Platform> Memory<P> {
         if locked.life() != Life::None {
             return Err(DomainError::Exists { domain });
         }
+        self.reopen(record.stake());
         locked.begin(quota);
         Ok(())
     }
@@ -143,16 +144,20 @@ impl<P: Platform> Memory<P> {
         Ok(())
     }
 
-    /// Says that a domain is dying: it gets nothing any more, and can be taken apart by
-    /// [`Memory::relinquish`].
+    /// Says that a domain is dying: it gets nothing any more, what it claims is released, and it can be taken
+    /// apart by [`Memory::relinquish`].
     ///
     /// # Errors
     ///
     /// [`DomainError::Unknown`], [`DomainError::Dying`] the second time.
     pub fn kill_domain(&self, domain: DomainId) -> Result<(), DomainError> {
-        let locked = self.lock_domain(domain)?;
+        let record = self.record_of(domain)?;
+        let locked = record.lock(self.platform(), domain);
         locked.alive()?;
         locked.kill();
+        drop(locked);
+        // An allocation that is drawing on it now, or a claim that is being made, does the same when it ends.
+        self.unstake(record.stake(), u64::MAX);
         Ok(())
     }
 
@@ -163,7 +168,8 @@ impl<P: Platform> Memory<P> {
     /// [`DomainError::Unknown`], [`DomainError::Alive`], or [`DomainError::HasFrames`] while it has any: those
     /// of which others hold references too.
     pub fn destroy_domain(&self, domain: DomainId) -> Result<(), DomainError> {
-        let locked = self.lock_domain(domain)?;
+        let record = self.record_of(domain)?;
+        let locked = record.lock(self.platform(), domain);
         locked.dying()?;
         let frames = locked.counts().frames();
         let listed = List::ALL.iter().any(|list| locked.head(*list).frame().is_some());

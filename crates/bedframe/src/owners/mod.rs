@@ -8,6 +8,7 @@
 
 mod audit;
 mod back;
+mod claims;
 mod domains;
 mod error;
 mod give;

@@ -8,11 +8,20 @@ use super::id::{Accounting, DomainId};
 use super::nodes::NodeList;
 use super::record::DomainRecord;
 use crate::addr::{FRAME_SHIFT, FrameRange, Mfn};
+use crate::credits::Stake;
 use crate::error::{AllocError, MapError};
 use crate::heap::Heap;
 use crate::memory::Memory;
 use crate::platform::Platform;
 use crate::request::{Nodes, Request};
+
+/// Who asks for frames, and on what claim.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    record: &'a DomainRecord,
+    domain: DomainId,
+    stake: Option<&'a Stake>,
+}
 
 impl<P: Platform> Memory<P> {
     /// Hands out the frames that `request` asks for as a domain's own, which [`Memory::free_owned`] takes
@@ -51,15 +60,17 @@ impl<P: Platform> Memory<P> {
         let (width, turn) = {
             let locked = record.lock(self.platform(), domain);
             gift.begin(&locked, request.length())?;
-            // The domain's claims are consumed here.
             let turn = matches!(request.allowed_nodes(), Nodes::Any).then(|| locked.take_turn());
             (locked.width(), turn)
         };
         let request = if self.spares_scrubbing() { *request } else { request.clean() };
-        let found = match self.place(record, domain, request.width(width), turn) {
+        let stake = Some(record.stake()).filter(|_| accounting == Accounting::Counted);
+        let asked = Asked { record, domain, stake };
+        let found = match self.place(asked, request.width(width), turn) {
             Ok(found) => found,
             Err(error) => {
                 gift.end(&record.lock(self.platform(), domain), request.length());
+                self.release_of_dying(record, domain);
                 return Err(error.into());
             }
         };
@@ -67,6 +78,7 @@ impl<P: Platform> Memory<P> {
             self.return_gift(&heap, record, domain, found, Mfn::new(at));
             let left = found.end().get().saturating_sub(at);
             gift.end(&record.lock(self.platform(), domain), left);
+            self.release_of_dying(record, domain);
             error
         })?;
         Ok(found)
@@ -94,12 +106,11 @@ impl<P: Platform> Memory<P> {
     /// Takes frames for a domain whose turn is `turn`, if the request names no nodes.
     fn place(
         &self,
-        record: &DomainRecord,
-        domain: DomainId,
+        asked: Asked<'_>,
         request: Request<'_>,
         turn: Option<u32>,
     ) -> Result<FrameRange, AllocError> {
-        let all = || self.place_in_turn(record, domain, request, turn);
+        let all = || self.place_in_turn(asked, request, turn);
         let spared = match request.allowed_nodes() {
             // With a limit that is none of the caller's it is to be near him all the same.
             Nodes::Any => request.prefer(self.platform().node()),
@@ -110,7 +121,7 @@ impl<P: Platform> Memory<P> {
         if spared.within().is_empty() || spared.within() == request.within() {
             return all();
         }
-        match self.place_in_turn(record, domain, spared, turn) {
+        match self.place_in_turn(asked, spared, turn) {
             Err(_) if !request.spares_reserve() => all(),
             result => result,
         }
@@ -118,12 +129,16 @@ impl<P: Platform> Memory<P> {
 
     fn place_in_turn(
         &self,
-        record: &DomainRecord,
-        domain: DomainId,
+        asked: Asked<'_>,
         request: Request<'_>,
         turn: Option<u32>,
     ) -> Result<FrameRange, AllocError> {
-        let Some(turn) = turn else { return self.alloc(&request) };
+        let Asked { record, domain, stake } = asked;
+        let alloc = |request: Request<'_>| match stake {
+            Some(stake) if stake.left() > 0 => self.alloc_on(&request, Some(stake)),
+            _ => self.alloc(&request),
+        };
+        let Some(turn) = turn else { return alloc(request) };
         let mut first = None;
         let mut place = 0;
         loop {
@@ -135,15 +150,15 @@ impl<P: Platform> Memory<P> {
                     .and_then(|at| NodeList::at(link, count).get(self.platform(), at))
             };
             let Some(node) = node else { break };
-            if let Ok(found) = self.alloc(&request.on(node)) {
+            if let Ok(found) = alloc(request.on(node)) {
                 return Ok(found);
             }
             first = first.or(Some(node));
             place = place.saturating_add(1);
         }
         match first {
-            Some(node) => self.alloc(&request.prefer(node)),
-            None => self.alloc(&request),
+            Some(node) => alloc(request.prefer(node)),
+            None => alloc(request),
         }
     }
 

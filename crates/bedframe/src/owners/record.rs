@@ -3,6 +3,7 @@
 use super::error::DomainError;
 use super::id::{Accounting, DomainCounts, DomainId};
 use crate::addr::Mfn;
+use crate::credits::Stake;
 use crate::platform::{InterruptMask, Platform};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -20,7 +21,8 @@ pub(crate) struct DomainRecord {
     extra: AtomicU64,
     lent: AtomicU64,
     dropped: AtomicU64,
-    claimed: AtomicU64,
+    /// What the domain claims. Changed by the holder of the claims' lock, not of the domain's.
+    stake: Stake,
     /// Calls that are giving the domain frames: it is not taken apart meanwhile.
     giving: AtomicU32,
     /// How many address bits must be enough for the domain's frames.
@@ -84,6 +86,11 @@ impl Link {
 }
 
 impl DomainRecord {
+    /// What the domain claims.
+    pub(super) const fn stake(&self) -> &Stake {
+        &self.stake
+    }
+
     /// Waits for the lock. Interrupts are masked until it is given up: chunks are made Busy under it, and
     /// never the other way round.
     pub(super) fn lock<'a, P: Platform>(&'a self, platform: &'a P, id: DomainId) -> Domain<'a, P> {
@@ -192,7 +199,7 @@ impl<P: Platform> Domain<'_, P> {
             extra: get(&record.extra),
             lent: get(&record.lent),
             dropped: get(&record.dropped),
-            claimed: get(&record.claimed),
+            claimed: record.stake.left(),
             dying: self.life() == Life::Dying,
         }
     }

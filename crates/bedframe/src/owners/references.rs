@@ -106,9 +106,10 @@ impl<P: Platform> Memory<P> {
     /// nobody's. False if it is not the last.
     pub(crate) fn give_back_last(&self, owner: DomainId, frame: Mfn) -> bool {
         let Ok(heap) = self.owned_heap() else { return false };
-        let Ok(domain) = self.lock_domain(owner) else { return false };
         let end = frame.get().saturating_add(1);
         let Ok(unit) = self.unit(&heap, frame.get(), end, false) else { return false };
+        let before = self.before_put(unit.frames());
+        let Ok(domain) = self.lock_domain(owner) else { return false };
         let Some(mut opened) = unit.chunk.open(self.platform()) else { return false };
         let bit = unit.piece.span.first;
         let record = opened.record(bit);
@@ -123,11 +124,14 @@ impl<P: Platform> Memory<P> {
         domain.subtract_dropped(1);
         opened.set(bit, none.without_owner());
         lists.stamp(&mut opened);
+        let mut freed = 0;
         if !record.is_lent() {
             let left = self.left_by_owner(domain.is_dying());
-            opened.put(unit.word(), 1 << (bit % 64), left);
+            freed = opened.put(unit.word(), 1 << (bit % 64), left);
         }
         unit.close(&heap, opened);
+        drop(domain);
+        self.freed(before, &unit, freed);
         true
     }
 }

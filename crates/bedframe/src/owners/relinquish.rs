@@ -62,8 +62,11 @@ impl<P: Platform> Memory<P> {
             let frames = if list == List::Chunks { CHUNK_FRAMES } else { 1 };
             let end = frame.get().saturating_add(frames);
             let Some(unit) = Unit::at(&heap, frame.get(), end, true) else { return Ok(sum) };
+            let before = self.before_put(unit.frames());
             match lists.take_unit(&unit, Taking::Relinquish, self.left_by_owner(true)) {
-                Taken::Done(GivenBack { gone, kept }) => {
+                Taken::Done(GivenBack { gone, kept }, freed) => {
+                    drop(locked);
+                    self.freed(before, &unit, freed);
                     sum.gone = sum.gone.saturating_add(gone);
                     sum.kept = sum.kept.saturating_add(kept);
                 }

@@ -2,8 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
+use std::sync::{Arc, Mutex};
 
-use bedframe::{CpuId, FreeError, InterruptMask, Mfn, NodeId, Platform};
+use bedframe::{CpuId, FreeError, InterruptMask, Mfn, NodeId, Notice, Platform, Scope};
 use bedframe_hosted::{HostedPlatform, interrupt_count};
 
 thread_local! {
@@ -46,11 +47,17 @@ pub struct Machine {
     hosted: HostedPlatform,
     /// The frame at which the hosted memory begins.
     base: u64,
+    notices: Arc<Mutex<Vec<(Scope, Notice)>>>,
 }
 
 impl Machine {
     pub fn new(hosted: HostedPlatform, base: u64) -> Self {
-        Self { hosted, base }
+        Self { hosted, base, notices: Arc::default() }
+    }
+
+    /// What was told of low memory since this was asked last.
+    pub fn notices(&self) -> Vec<(Scope, Notice)> {
+        std::mem::take(&mut self.notices.lock().unwrap())
     }
 
     /// How deep the calling thread has had interrupts masked: how many locks it held at once.
@@ -113,6 +120,11 @@ unsafe impl Platform for Machine {
 
     fn pause(&self) {
         self.hosted.pause();
+    }
+
+    fn low_memory(&self, scope: Scope, notice: Notice) {
+        assert_eq!(interrupt_count().depth, 0, "told while something is held");
+        self.notices.lock().unwrap().push((scope, notice));
     }
 
     fn misuse(&self, error: &FreeError) {

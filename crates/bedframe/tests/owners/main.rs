@@ -9,6 +9,8 @@ mod common;
 
 mod assign;
 mod back;
+mod claims;
+mod contents;
 mod domains;
 mod history;
 mod lists;

@@ -117,8 +117,8 @@ impl<'a, P: Platform> Opened<'a, '_, P> {
     }
 
     /// Puts frames of one word back, which are in use and have no record, or one that says to withdraw
-    /// them when they are freed.
-    pub(crate) fn put(&mut self, word: usize, mask: u64, contents: Contents) {
+    /// them when they are freed. Returns how many are free now.
+    pub(crate) fn put(&mut self, word: usize, mask: u64, contents: Contents) -> u64 {
         let mut mask = mask;
         for bit in 0..64 {
             let at = word as u32 * 64 + bit;
@@ -150,6 +150,7 @@ impl<'a, P: Platform> Opened<'a, '_, P> {
                 Err(free) => mask &= !free,
             }
         }
+        u64::from(mask.count_ones())
     }
 
     /// Puts all frames back, which were handed out in one piece and have no record.

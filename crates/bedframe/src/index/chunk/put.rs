@@ -21,6 +21,13 @@ pub(crate) enum PutRefusal {
     Kept(u32, Kept),
 }
 
+/// A put: whether a word became full, and how many of the frames were withdrawn instead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Put {
+    pub(crate) filled: bool,
+    pub(crate) withdrawn: u32,
+}
+
 /// A put that failed: why, how many frames of the span were put before that, and whether one of
 /// their words became full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -118,8 +125,7 @@ impl Chunk<'_> {
     /// enter the heap for the first time (they were boot-allocated, or are released); the others must
     /// have been in it.
     /// Check, then commit: a refusal changes nothing, unless another call frees one of the same
-    /// frames at the same time, and then the number says how many frames were put. `Ok` says whether
-    /// a word became full.
+    /// frames at the same time, and then the number says how many frames were put.
     ///
     /// Cost: Busy for the words of the span; for a whole chunk that was handed out whole, one
     /// compare-exchange.
@@ -129,14 +135,14 @@ impl Chunk<'_> {
         span: Span,
         new: &[u64; WORDS],
         contents: Contents,
-    ) -> Result<bool, PutFailed> {
+    ) -> Result<Put, PutFailed> {
         let nothing_new = new.iter().all(|word| *word == 0);
         let contents = contents.of_known(nothing_new);
         if span.is_whole()
             && nothing_new
             && Self::put_whole(self.entry, contents, || Some(self.above))
         {
-            return Ok(false);
+            return Ok(Put::default());
         }
         let held = self.hold(platform);
         let was = held.was;
@@ -156,8 +162,9 @@ impl Chunk<'_> {
             };
             let now = was.with_state(ChunkState::WholeFree).with_hints(0).with_adopted(false);
             held.finish(&self.above, now.with_clean(clean));
-            return Ok(false);
+            return Ok(Put::default());
         }
+        let withdrawn = leaving.iter().map(|word| word.count_ones()).sum();
         match was.state() {
             ChunkState::Untouched | ChunkState::WholeUsed => {
                 let complete = was.is(ChunkState::WholeUsed);
@@ -168,7 +175,7 @@ impl Chunk<'_> {
                 let clean = self.mark(known, span, contents);
                 self.withdraw_leaving(was, span);
                 held.finish(&self.above, now.with_complete(complete).with_clean(clean));
-                Ok(false)
+                Ok(Put { filled: false, withdrawn })
             }
             _ => {
                 let done = self.put_words(span, &leaving, was.hints());
@@ -179,7 +186,7 @@ impl Chunk<'_> {
                 let now = was.with_hints(done.hints).with_cap(None).with_clean(clean);
                 held.finish(&self.above, now);
                 match done.stopped {
-                    None => Ok(done.filled),
+                    None => Ok(Put { filled: done.filled, withdrawn }),
                     Some((bit, put)) => {
                         let refusal = PutRefusal::Free(bit);
                         Err(PutFailed { refusal, put, filled: done.filled })

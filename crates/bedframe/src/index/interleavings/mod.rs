@@ -113,7 +113,7 @@ impl World {
             let mut new = [0; WORDS];
             new[word] = 1 << (bit % 64) & !look.initialised_word(word);
             match arena.put_span(&cpu, 0, Span::new(bit, 1), &new, Contents::Written) {
-                Ok(()) => return Ok(()),
+                Ok(_) => return Ok(()),
                 Err((PutRefusal::Known(_), _)) => {}
                 Err((refusal, _)) => return Err(refusal),
             }
