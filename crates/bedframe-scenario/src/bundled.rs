@@ -20,5 +20,7 @@ bundled! {
     "separate-xen-heap.toml",
     "numa-exact-and-fallback.toml",
     "hot-added-memory.toml",
+    "offlined-under-load.toml",
+    "broken-frame-in-use.toml",
     "limits-of-requests.toml",
 }

@@ -16,7 +16,7 @@ use crate::world::{Scope, World, Wrong};
 table! {
     /// What must hold when a step is done, of which everything may be left out. A counter is compared
     /// with a number (`free = 100`, `free = "1 GiB"`), with itself before the step (`"same"`, `"+4"`,
-    /// `"-2 MiB"`) or at a mark (`"@boot"`, `"@boot+4"`); `!=`, `<`, `<=`, `>` and `>=` may stand before any
+    /// `"-2 MiB"`) or at a mark (`"@boot"`, `"@boot +4"`); `!=`, `<`, `<=`, `>` and `>=` may stand before any
     /// of these.
     pub(crate) struct Expect {
         /// Frames of RAM: the sum of all states.
@@ -31,7 +31,11 @@ table! {
         reserved: Option<Check>,
         /// Frames that are reserved until they are released.
         releasable: Option<Check>,
-        /// Frames that are withheld as bad.
+        /// Frames that are to be withdrawn when they are freed.
+        offlining: Option<Check>,
+        /// Frames that are withdrawn and may come back.
+        offlined: Option<Check>,
+        /// Frames that are withheld as bad, or broken since.
         bad: Option<Check>,
         /// Frames that are Bedframe's own.
         metadata: Option<Check>,
@@ -83,7 +87,11 @@ table! {
         reserved: Option<Check>,
         /// Frames that are reserved until they are released.
         releasable: Option<Check>,
-        /// Frames that are withheld as bad.
+        /// Frames that are to be withdrawn when they are freed.
+        offlining: Option<Check>,
+        /// Frames that are withdrawn and may come back.
+        offlined: Option<Check>,
+        /// Frames that are withheld as bad, or broken since.
         bad: Option<Check>,
         /// Frames that are Bedframe's own.
         metadata: Option<Check>,

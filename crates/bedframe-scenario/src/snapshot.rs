@@ -95,6 +95,8 @@ impl Counts {
             "uninitialised" => states.uninitialised.into(),
             "reserved" => states.reserved.into(),
             "releasable" => states.releasable.into(),
+            "offlining" => states.offlining.into(),
+            "offlined" => states.offlined.into(),
             "bad" => states.bad.into(),
             "metadata" => states.metadata.into(),
             "frame_zero" => states.frame_zero.into(),

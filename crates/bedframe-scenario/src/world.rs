@@ -60,7 +60,7 @@ impl<'m> World<'m> {
     /// Frames that the heap has handed out, or boot has.
     pub(crate) fn used(&self) -> u64 {
         let states = self.memory.statistics();
-        states.in_use + states.uninitialised
+        states.in_use + states.uninitialised + states.offlining
     }
 
     /// At rest: does something for which Bedframe takes frames, or gives them back, and notes how many

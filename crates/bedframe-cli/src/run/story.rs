@@ -1,12 +1,14 @@
 //! How scenarios went, for people.
 
-use bedframe_scenario::{Report, Scenario};
+use bedframe_scenario::{Report, Scenario, StepReport};
 
-use crate::page::{Page, WIDTH, faint, shorten, wrap};
+use crate::page::{Page, WIDTH, faint, mark, shorten, wrap};
 use crate::units::{count, some};
 
 /// Columns for what a step is called.
 const TITLE: usize = 36;
+/// The most columns for the name of a scenario.
+const NAME: usize = 50;
 
 /// The bundled scenarios, each with its line.
 pub(super) fn list(scenarios: &[Scenario]) -> String {
@@ -31,18 +33,27 @@ pub(super) fn write(reports: &[Report]) -> String {
     }
     page.heading("bedframe run", &some(reports.len() as u64, "scenario"));
     let widest = reports.iter().map(|report| report.scenario.chars().count()).max().unwrap_or(0);
+    let widest = widest.clamp(8, NAME);
+    page.row(&faint(&format!(
+        "{:>w$}{:>7}{:>12}{:>10}{:>9}",
+        "",
+        "steps",
+        "done",
+        "refused",
+        "checks",
+        w = widest + 2
+    )));
     for report in reports {
-        let of =
-            |each: fn(&bedframe_scenario::StepReport) -> u64| report.steps.iter().map(each).sum();
-        let (calls, checks): (u64, u64) =
-            (of(|step| step.done + step.refused), of(|step| step.checks));
-        page.verdict(report.ok(), &format!("{:widest$}", shorten(&report.scenario, WIDTH)));
-        page.row(&faint(&format!(
-            "    {}, {}, {}",
-            some(report.steps.len() as u64, "step"),
-            some(calls, "call"),
-            some(checks, "check")
-        )));
+        let of = |each: fn(&StepReport) -> u64| count(report.steps.iter().map(each).sum());
+        page.row(&format!(
+            "{} {:widest$}{:>7}{:>12}{:>10}{:>9}",
+            mark(report.ok()),
+            shorten(&report.scenario, widest),
+            report.steps.len(),
+            of(|step| step.done),
+            of(|step| step.refused),
+            of(|step| step.checks)
+        ));
     }
     reports.iter().filter(|report| !report.ok()).for_each(|report| steps(&mut page, report));
     page.into_text()
@@ -63,7 +74,7 @@ fn steps(page: &mut Page, report: &Report) {
         page.row(&format!(
             "{:>4} {} {:TITLE$}{:>9}{:>9}{:>13}{:>13}{:>8}",
             step.number,
-            if ok { "\u{2713}" } else { "\u{2717}" },
+            mark(ok),
             shorten(&step.title, TITLE - 1),
             count(step.done),
             count(step.refused),

@@ -99,6 +99,7 @@ impl Act for Alloc {
             (None, None) => 1,
         };
         let request = place.request(self.length(), align, &among);
+        let more = is_held(world, scope, self.r#as.get());
         let mut given = Vec::new();
         let most = if self.until_refused { u64::MAX } else { 1 };
         let refused = scope.policy.refused.take_if(|_| self.until_refused);
@@ -130,9 +131,7 @@ impl Act for Alloc {
                 }
             }
         }
-        if !given.is_empty() {
-            name(world, scope, self.r#as.get(), given);
-        }
+        name(scope, self.r#as.get(), given, more);
         Ok(())
     }
 }
@@ -147,14 +146,19 @@ fn refuse(
     if scope.in_thread { Ok(()) } else { judge_refusal(world, request, error) }
 }
 
-/// Gives frames a name: beside those that have it, if any of these is still held.
-pub(super) fn name(world: &World<'_>, scope: &mut Scope<'_>, name: &str, given: Vec<FrameRange>) {
-    let old = scope.names.entry(name.into()).or_default();
+/// Whether frames of this name are still held.
+pub(super) fn is_held(world: &World<'_>, scope: &Scope<'_>, name: &str) -> bool {
     let books = world.books();
-    if !old.iter().any(|range| !books.of(*range).is_empty()) {
-        old.clear();
+    scope.names.get(name).into_iter().flatten().any(|range| !books.of(*range).is_empty())
+}
+
+/// Gives frames a name: beside those that have it, if there are to be more of them.
+pub(super) fn name(scope: &mut Scope<'_>, name: &str, given: Vec<FrameRange>, more: bool) {
+    let known = scope.names.entry(name.into()).or_default();
+    if !more && !given.is_empty() {
+        known.clear();
     }
-    old.extend(given);
+    known.extend(given);
 }
 
 table! {

@@ -4,6 +4,7 @@ mod churn;
 mod find;
 mod frames;
 mod map;
+mod offline;
 mod references;
 mod vmap;
 
@@ -146,6 +147,9 @@ actions! {
     churn: Churn in churn,
     reference: Reference in references,
     unreference: Unreference in references,
+    offline: Offline in offline,
+    mark_broken: MarkBroken in offline,
+    online: Online in offline,
     map: Map in vmap,
     unmap: Unmap in vmap,
 }

@@ -10,7 +10,7 @@ use super::amount::parse_amount;
 use super::name::is_name;
 use crate::table::{Kind, Mention, Value};
 
-const EXPECTED: &str = "a number, a size, \"same\", \"+4\", \"-4\", \"@mark\", \"@mark+4\", and before any of \
+const EXPECTED: &str = "a number, a size, \"same\", \"+4\", \"-4\", \"@mark\", \"@mark +4\", and before any of \
                         these, if it is not equality, one of != < <= > >=";
 
 /// A comparison with a number, with what the counter was before the step, or at a mark.
