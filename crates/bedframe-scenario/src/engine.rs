@@ -58,14 +58,14 @@ impl Scenario {
         set_node(NodeId(0));
         let site = Site::new(self)?;
         let mut memory: Memory<HostedPlatform> = Memory::new(site.platform.clone());
-        if self.table.machine.frame_zero {
+        if self.table.machine.as_ref().frame_zero {
             memory = memory.hand_out_frame_zero();
         }
-        if self.table.machine.records {
+        if self.table.machine.as_ref().records {
             memory = memory.with_records();
         }
         site.tell(&memory).map_err(|error| {
-            BadScenario::whole(&self.file, format!("its machine cannot be used: {error}"))
+            self.bad_machine(format!("expected memory that can be used: {error}"))
         })?;
         let world = World::new(&memory, site.xen_heap);
         let mut engine = Engine { scenario: self, world: &world, marks: BTreeMap::new() };
@@ -184,7 +184,17 @@ impl Engine<'_, '_> {
         match &step.what {
             What::Look => Ok(0),
             What::Action(action) => {
+                let before = step.refused.as_ref().map(|_| self.world.memory.statistics());
+                let done = scope.tally.done;
                 act(action, step, self.world, scope)?;
+                if let Some(before) = before.filter(|_| scope.tally.done == done) {
+                    let after = self.world.memory.statistics();
+                    if before != after {
+                        let expected =
+                            format!("nothing changed by calls that are refused: {before:?}");
+                        return Err(Wrong::new(expected, format!("{after:?}")).into());
+                    }
+                }
                 Ok(0)
             }
             What::Steps(steps) => self.group(steps, scope, edge),

@@ -15,20 +15,8 @@ pub struct BadScenario {
 }
 
 impl BadScenario {
-    /// Most characters of the text that are shown.
-    const SHOWN: usize = 60;
-
     pub(crate) fn at(file: &str, text: &str, span: Range<usize>, expected: String) -> Self {
-        let before = text.get(..span.start).unwrap_or(text);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let here = text.get(span).unwrap_or_default();
-        let first = here.lines().next().unwrap_or_default().trim();
-        let mut shown: String =
-            first.chars().take(Self::SHOWN).flat_map(char::escape_debug).collect();
-        if first.chars().count() > Self::SHOWN || here.trim().lines().count() > 1 {
-            shown.push_str("...");
-        }
-        Self { file: file.into(), place: Some((line, shown)), expected }
+        Self { file: file.into(), place: Some(place(text, span)), expected }
     }
 
     /// The file cannot be read, or says what cannot be had.
@@ -38,8 +26,16 @@ impl BadScenario {
 
     pub(crate) fn from_toml(file: &str, text: &str, error: &toml::de::Error) -> Self {
         let message = error.message().replace('\n', " ");
-        let span = error.span().unwrap_or(0..0);
-        Self::at(file, text, span, message)
+        match error.span() {
+            // What is missing from the file as a whole stands nowhere in it.
+            Some(span)
+                if span.len() < text.len() && !message.starts_with("missing field")
+                    || span.start > 0 =>
+            {
+                Self::at(file, text, span, message)
+            }
+            _ => Self::whole(file, message),
+        }
     }
 
     /// The line at fault, from 1.
@@ -47,6 +43,25 @@ impl BadScenario {
     pub fn line(&self) -> Option<usize> {
         self.place.as_ref().map(|(line, _)| *line)
     }
+}
+
+/// The line of a place, from 1, and what stands there: the whole line, if the place itself is empty.
+pub(crate) fn place(text: &str, span: Range<usize>) -> (usize, String) {
+    /// Most characters that are shown.
+    const SHOWN: usize = 60;
+
+    let before = text.get(..span.start).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let here = text.get(span).unwrap_or_default().trim();
+    let here =
+        if here.is_empty() { text.lines().nth(line - 1).unwrap_or_default().trim() } else { here };
+    let first = here.lines().next().unwrap_or_default();
+    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let mut shown: String = first.chars().take(SHOWN).map(plain).collect();
+    if first.chars().count() > SHOWN || here.lines().count() > 1 {
+        shown.push_str("...");
+    }
+    (line, shown)
 }
 
 impl fmt::Display for BadScenario {

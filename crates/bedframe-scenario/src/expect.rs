@@ -324,6 +324,7 @@ fn pairs<T>(table: &Option<Pairs<T>>) -> impl Iterator<Item = &(Frames, T)> {
 
 /// Whether every byte of these frames is zero.
 pub(crate) fn must_be_zero(world: &World<'_>, range: FrameRange) -> Result<(), Wrong> {
+    world.may_touch(range)?;
     for frame in range.iter() {
         for index in 0..(FRAME_SIZE / 8) as usize {
             let word = world.contents().word(frame, index);

@@ -16,7 +16,7 @@ use crate::value::{Amount, Literal, Ram};
 table! {
     /// The machine: a `map`, or `ram` written out, and how Bedframe is set up on it.
     pub(crate) struct MachineTable {
-        /// A bundled map by its name (`bedframe map` lists them), or the path of a boot log, a copy of
+        /// A bundled map by its name (see below), or the path of a boot log, a copy of
         /// /proc/iomem or a device tree, seen from the scenario's folder. What it reserves is reserved;
         /// ACPI-reclaimable memory and ramdisks can be released.
         map: Option<MapName>,
@@ -65,7 +65,7 @@ impl Value for Node {
 /// The name of a map, and where it stands.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct MapName(Spanned<String>);
+pub(crate) struct MapName(pub(crate) Spanned<String>);
 
 impl Value for MapName {
     const WORDS: &'static str = "a name or a path";
@@ -112,8 +112,8 @@ impl Site {
     ///
     /// [`BadScenario`] if its map cannot be read, or this computer cannot hold its address space.
     pub(crate) fn new(scenario: &Scenario) -> Result<Self, BadScenario> {
-        let table = &scenario.table.machine;
-        let whole = |expected: String| BadScenario::whole(&scenario.file, expected);
+        let table = scenario.table.machine.as_ref();
+        let bad = |expected: &str| scenario.bad_machine(expected.into());
         let xen_heap = match &table.xen_heap {
             None | Some(XenHeapTable::Unified) => XenHeap::Unified,
             Some(XenHeapTable::Limited(limit)) => {
@@ -121,7 +121,7 @@ impl Site {
             }
             Some(XenHeapTable::Separate(Literal(ranges))) => match ranges.as_slice() {
                 [range] => XenHeap::Separate { range: *range },
-                _ => return Err(whole("expected one range for a separate Xen heap".into())),
+                _ => return Err(bad("expected one range for a separate Xen heap")),
             },
         };
         let literal = |literal: &Option<Literal>| {
@@ -144,7 +144,7 @@ impl Site {
                     site.ram.extend(piece.frames.0.iter().map(|range| (*range, node)));
                 }
             }
-            _ => return Err(whole("expected [machine] with either `map` or `ram`".into())),
+            _ => return Err(bad("expected either `map` or `ram`")),
         }
         if let Some(Distances(rows)) = &table.distances {
             let pairs = rows.iter().zip(0..).flat_map(|(row, from)| {
@@ -163,11 +163,11 @@ impl Site {
             (None, Some(folder)) => read_file(folder.join(name)),
             (None, None) => {
                 let expected = format!("expected the name of a bundled map, not {name:?}");
-                return Err(BadScenario::whole(&scenario.file, expected));
+                return Err(scenario.bad_machine(expected));
             }
         };
-        let machine = machine
-            .map_err(|error| BadScenario::whole(&scenario.file, format!("its map: {error}")))?;
+        let machine =
+            machine.map_err(|error| scenario.bad_machine(format!("expected a map: {error}")))?;
         let end = machine.ram.iter().map(|ram| ram.range.end().get());
         let end = end.chain(machine.late.iter().map(|late| late.range.end().get())).max();
         let end = end.unwrap_or(1).max(scenario.reach);
@@ -224,7 +224,7 @@ pub(crate) fn add_ram(
 
 fn hosted(scenario: &Scenario, end: u64) -> Result<HostedMemory, BadScenario> {
     HostedMemory::new(bedframe::Mfn::new(end))
-        .map_err(|error| BadScenario::whole(&scenario.file, format!("its machine: {error}")))
+        .map_err(|error| scenario.bad_machine(error.to_string()))
 }
 
 fn distances(machine: &Machine) -> Vec<(NodeId, NodeId, u32)> {

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use bedframe_firmware::MACHINES;
+
 use crate::action::ACTIONS;
 use crate::expect::{Expect, NodeExpect, STATES};
 use crate::machine::{MachineTable, RamTable};
@@ -18,6 +20,8 @@ pub fn reference() -> String {
     let mut page = INTRODUCTION.to_string();
     section(&mut page, 2, "The file", ScenarioTable::ABOUT, ScenarioTable::FIELDS);
     section(&mut page, 3, "`[machine]`", MachineTable::ABOUT, MachineTable::FIELDS);
+    let maps: Vec<String> = MACHINES.iter().map(|(name, _)| format!("`{name}`")).collect();
+    let _ = write!(page, "\nBundled maps: {}.\n", maps.join(", "));
     section(&mut page, 3, "`ram`", RamTable::ABOUT, RamTable::FIELDS);
     section(&mut page, 2, "Steps", "A step has at most one action, and these keys.", KEYS);
     section(&mut page, 3, "`threads`", Thread::ABOUT, Thread::FIELDS);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::error::BadScenario;
+use crate::error::{BadScenario, place};
 use crate::machine::MachineTable;
 use crate::step::Step;
 use crate::table::{Kind, Mention, Value, table};
@@ -20,6 +20,8 @@ pub struct Scenario {
     pub(crate) table: ScenarioTable,
     /// Where each top-level step stands.
     pub(crate) lines: Vec<usize>,
+    /// Where the machine stands, or its map: line and text.
+    place: (usize, String),
     /// How far the machine's addresses reach, with all that is plugged in later.
     pub(crate) reach: u64,
     /// Nodes of which something is expected.
@@ -34,7 +36,7 @@ table! {
         /// What happens, in one line: what a list of scenarios shows.
         about: String,
         /// The machine.
-        machine: MachineTable,
+        machine: Spanned<MachineTable>,
         /// The steps, in order.
         step: Steps,
     }
@@ -84,11 +86,15 @@ impl Scenario {
             text.get(..step.span().start).map_or(1, |text| text.matches('\n').count() + 1)
         };
         let lines = table.step.0.iter().map(line).collect();
+        let machine = &table.machine;
+        let map = machine.as_ref().map.as_ref().map(|map| map.0.span());
+        let place = place(text, map.unwrap_or_else(|| machine.span()));
         let mut scenario = Self {
             file: file.into(),
             folder,
             table,
             lines,
+            place,
             reach: 0,
             nodes: BTreeSet::new(),
             // It may stand in a comment, which costs a walk and is not wrong.
@@ -125,6 +131,7 @@ impl Scenario {
                     if !names.get(&kind).is_some_and(|names| names.contains(name)) {
                         let thing = match kind {
                             Kind::Frames => "frames",
+                            Kind::Domain => "a domain",
                             Kind::Mapping => "a mapping",
                             Kind::Mark => "a mark",
                         };
@@ -141,6 +148,11 @@ impl Scenario {
         }
         (self.reach, self.nodes) = (reach, nodes);
         Ok(())
+    }
+
+    /// There is no such machine.
+    pub(crate) fn bad_machine(&self, expected: String) -> BadScenario {
+        BadScenario { file: self.file.clone(), place: Some(self.place.clone()), expected }
     }
 
     /// The file, as it was named.

@@ -16,6 +16,7 @@ pub(crate) struct Field {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Kind {
     Frames,
+    Domain,
     Mapping,
     Mark,
 }
@@ -70,6 +71,14 @@ impl<T: Value> Value for Vec<T> {
 
     fn mentions(&self, visit: &mut dyn FnMut(Mention<'_>)) {
         self.iter().for_each(|value| value.mentions(visit));
+    }
+}
+
+impl<T: Value> Value for toml::Spanned<T> {
+    const WORDS: &'static str = T::WORDS;
+
+    fn mentions(&self, visit: &mut dyn FnMut(Mention<'_>)) {
+        self.as_ref().mentions(visit);
     }
 }
 

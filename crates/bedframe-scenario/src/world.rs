@@ -34,6 +34,8 @@ pub(crate) struct World<'m> {
     /// Frames that Bedframe took for what steps asked it to do, beside those that it handed out: page
     /// tables.
     pub(crate) own: AtomicU64,
+    /// Frames that must not be touched.
+    trapped: Mutex<Vec<FrameRange>>,
     books: Mutex<Books>,
 }
 
@@ -45,6 +47,7 @@ impl<'m> World<'m> {
             window: OnceLock::new(),
             started: AtomicBool::new(false),
             own: AtomicU64::new(0),
+            trapped: Mutex::default(),
             books: Mutex::default(),
         }
     }
@@ -102,6 +105,25 @@ impl<'m> World<'m> {
     /// At rest: looks at the contents of all that is held.
     pub(crate) fn look_at_all(&self) -> Result<(), Wrong> {
         self.books().all().try_for_each(|held| self.look(held))
+    }
+
+    /// Lets every access to these frames end the program.
+    pub(crate) fn trap(&self, range: FrameRange) -> Result<(), Wrong> {
+        let trapped = self.contents().break_frames(range);
+        trapped.map_err(|error| Wrong::new("frames of the machine", error.to_string()))?;
+        self.trapped.lock().unwrap_or_else(PoisonError::into_inner).push(range);
+        Ok(())
+    }
+
+    /// Whether a step may touch these frames without an end of the program.
+    pub(crate) fn may_touch(&self, range: FrameRange) -> Result<(), Wrong> {
+        let trapped = self.trapped.lock().unwrap_or_else(PoisonError::into_inner);
+        match trapped.iter().find(|trapped| trapped.overlaps(range)) {
+            None => Ok(()),
+            Some(trapped) => {
+                Err(Wrong::new("frames that can be accessed", format!("{trapped} cannot")))
+            }
+        }
     }
 
     /// At rest: settles what was doubtful while threads ran.

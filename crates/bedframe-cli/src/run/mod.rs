@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use bedframe_scenario::{Report, SCENARIOS, Scenario, reference};
 
 use crate::Trouble;
+use crate::page::shorten;
 use crate::progress::Progress;
 
 /// What `bedframe run` takes.
@@ -55,7 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Trouble> {
             let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
             if *shown != step {
                 step.clone_into(&mut shown);
-                progress.begin(format!("{}: {step}", scenario.file()));
+                progress.begin(shorten(&format!("{}: {step}", scenario.file()), 60));
             }
             progress.advance(done, all);
         });

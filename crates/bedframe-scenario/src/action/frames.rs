@@ -311,6 +311,7 @@ impl Act for Scribble {
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
         for range in scope.frames(&self.what) {
+            world.may_touch(range)?;
             let scribbled = world.contents().fill_garbage(range, 1);
             scribbled.map_err(|error| Wrong::new("frames of the machine", error.to_string()))?;
         }

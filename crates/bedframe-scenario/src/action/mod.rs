@@ -150,6 +150,7 @@ actions! {
     offline: Offline in offline,
     mark_broken: MarkBroken in offline,
     online: Online in offline,
+    trap: Trap in offline,
     map: Map in vmap,
     unmap: Unmap in vmap,
 }

@@ -1,6 +1,6 @@
 //! Frames that are withdrawn while the machine runs, and let back.
 
-use bedframe::{FrameRange, Mfn, OfflineError};
+use bedframe::{FrameRange, Mfn, OfflineError, PageState};
 
 use super::Act;
 use crate::table::table;
@@ -75,5 +75,33 @@ impl Act for Online {
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
         each(scope, &self.what, "online", |frame| world.memory.online(frame))
+    }
+}
+
+table! {
+    /// From here on every access to these frames ends the program, as a machine check would end a machine: for
+    /// frames that are broken, which nobody touches any more.
+    pub(crate) struct Trap {
+        /// Which frames.
+        what: Frames,
+    }
+}
+
+impl Act for Trap {
+    fn title(&self) -> String {
+        format!("accesses to {} are fatal", self.what)
+    }
+
+    fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
+        for range in scope.frames(&self.what) {
+            if let Some(frame) =
+                range.iter().find(|frame| world.memory.state(*frame) != PageState::Broken)
+            {
+                let found = format!("frame {frame} is {}", world.memory.state(frame));
+                return Err(Wrong::new("frames that are broken", found));
+            }
+            world.trap(range)?;
+        }
+        Ok(())
     }
 }

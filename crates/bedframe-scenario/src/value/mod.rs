@@ -9,5 +9,5 @@ mod refusal;
 pub(crate) use amount::Amount;
 pub(crate) use check::{Check, Reading};
 pub(crate) use frames::{Frames, Literal, Ram};
-pub(crate) use name::{NewMapping, NewMark, NewName, OldMapping};
+pub(crate) use name::{NewDomain, NewMapping, NewMark, NewName, OldDomain, OldMapping};
 pub(crate) use refusal::{ErrorName, ErrorNames, KNOWN, Refusal};

@@ -68,6 +68,11 @@ macro_rules! names {
 names! {
     /// A name for frames that a step is given.
     NewName: "a new name", |name| Mention::Given(Kind::Frames, &name.text);
+    /// A name for a domain that a step makes.
+    NewDomain: "a new name", |name| Mention::Given(Kind::Domain, &name.text);
+    /// A domain that an earlier step has made.
+    OldDomain: "the name of a domain",
+        |name| Mention::Used(Kind::Domain, &name.text, name.span.clone());
     /// A name for a mapping that a step makes.
     NewMapping: "a new name", |name| Mention::Given(Kind::Mapping, &name.text);
     /// A mapping that an earlier step has made.
