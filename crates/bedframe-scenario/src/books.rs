@@ -13,7 +13,7 @@ const SAMPLED: u64 = 64;
 pub(crate) struct Held {
     pub(crate) range: FrameRange,
     /// What the contents are made of, beside the frame's number.
-    tag: u64,
+    pub(crate) tag: u64,
     /// Of which number every frame that is written to is a multiple.
     stride: u64,
 }

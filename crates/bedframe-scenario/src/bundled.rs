@@ -20,7 +20,12 @@ bundled! {
     "separate-xen-heap.toml",
     "numa-exact-and-fallback.toml",
     "hot-added-memory.toml",
+    "limits-of-requests.toml",
+    "a-guests-life.toml",
+    "ten-guests-with-quotas.toml",
+    "dying-domain-in-steps.toml",
+    "initrd-adopted.toml",
+    "placement-and-reserve.toml",
     "offlined-under-load.toml",
     "broken-frame-in-use.toml",
-    "limits-of-requests.toml",
 }

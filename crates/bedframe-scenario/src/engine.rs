@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Barrier;
 use std::sync::atomic::Ordering::Relaxed;
 
-use bedframe::{CpuId, Memory, NodeId};
+use bedframe::{CpuId, DomainError, DomainId, Memory, NodeId};
 use bedframe_hosted::{HostedPlatform, set_cpu, set_node};
 use toml::Spanned;
 
@@ -67,7 +67,7 @@ impl Scenario {
         site.tell(&memory).map_err(|error| {
             self.bad_machine(format!("expected memory that can be used: {error}"))
         })?;
-        let world = World::new(&memory, site.xen_heap);
+        let world = World::new(&memory, site.xen_heap, &self.domains);
         let mut engine = Engine { scenario: self, world: &world, marks: BTreeMap::new() };
         let report = engine.run(site.describe(), watch);
         set_cpu(CpuId(0));
@@ -87,6 +87,7 @@ impl Engine<'_, '_> {
             contradiction: None,
         };
         let mut names = BTreeMap::new();
+        let mut tags = BTreeMap::new();
         let mut mappings = BTreeMap::new();
         let mut before = Snapshot::take(scenario, self.world, Tally::default());
         for (index, step) in scenario.table.step.0.iter().enumerate() {
@@ -96,8 +97,9 @@ impl Engine<'_, '_> {
             watch(&title, 0, 0);
             let advance = |done, all| watch(&title, done, all);
             let mut scope = Scope::new(Some(&advance));
-            (scope.names, scope.mappings) =
-                (std::mem::take(&mut names), std::mem::take(&mut mappings));
+            scope.names = std::mem::take(&mut names);
+            scope.tags = std::mem::take(&mut tags);
+            scope.mappings = std::mem::take(&mut mappings);
             // A panic is a defect as well: the machine refuses access to frames that are not mapped by
             // one.
             let result = catch_unwind(AssertUnwindSafe(|| {
@@ -137,7 +139,7 @@ impl Engine<'_, '_> {
                 return report;
             }
             before = now;
-            (names, mappings) = (scope.names, scope.mappings);
+            (names, tags, mappings) = (scope.names, scope.tags, scope.mappings);
         }
         report
     }
@@ -276,6 +278,7 @@ impl Engine<'_, '_> {
         if let Some(window) = self.world.window.get() {
             sound(window.validate())?;
         }
+        self.walk_domains()?;
         let used = self.world.used();
         let held = self.world.books().frames() + self.world.own.load(Relaxed);
         if used != held {
@@ -283,6 +286,31 @@ impl Engine<'_, '_> {
                 format!("{held} frames in use or uninitialised: what steps hold"),
                 used.to_string(),
             ));
+        }
+        Ok(())
+    }
+}
+
+impl Engine<'_, '_> {
+    /// What a walk over each domain finds is what its counters say, and its own.
+    fn walk_domains(&self) -> Result<(), Wrong> {
+        let memory = self.world.memory;
+        for (name, id) in &self.scenario.domains {
+            let Some(counts) = memory.domain(DomainId(*id)) else { continue };
+            let broken =
+                |error: DomainError| Wrong::new(format!("a walk over {name}"), error.to_string());
+            let mut walk = memory.walk_owned(DomainId(*id)).map_err(broken)?;
+            let mut found = 0;
+            while let Some(run) = walk.step().map_err(broken)? {
+                found += run.frames.frames();
+                if run.ownership.domain != DomainId(*id) {
+                    return Err(Wrong::new(format!("frames of {name}"), format!("{run:?}")));
+                }
+            }
+            if found != counts.frames() {
+                let expected = format!("a walk over {} frames of {name}", counts.frames());
+                return Err(Wrong::new(expected, format!("{found} frames")));
+            }
         }
         Ok(())
     }

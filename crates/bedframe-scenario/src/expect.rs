@@ -5,12 +5,12 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering::Relaxed;
 
-use bedframe::{FRAME_SIZE, FrameRange, Mfn, PageState, Zone};
+use bedframe::{DomainId, FRAME_SIZE, FrameRange, Mfn, PageState, Zone};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use crate::snapshot::{Past, Snapshot, Where};
 use crate::table::{Mention, Value, table};
-use crate::value::{Check, Frames};
+use crate::value::{Check, Frames, OldDomain};
 use crate::world::{Scope, World, Wrong};
 
 table! {
@@ -55,6 +55,10 @@ table! {
         refused: Option<Check>,
         /// Counters of single nodes: `node.1.free = 100`.
         node: Option<Nodes>,
+        /// Counters of domains: `domain.guest.accounted = 512`.
+        domain: Option<Domains>,
+        /// Whose every one of some frames is: a domain's, or `"nobody"`.
+        owner: Option<Pairs<Owner>>,
         /// The state of every one of some frames: `state = { stack = "uninitialised", 0x100 = "reserved" }`.
         state: Option<Pairs<State>>,
         /// How many frames a name stands for.
@@ -97,6 +101,77 @@ table! {
         metadata: Option<Check>,
         /// The largest order of which a block is free; -1 if nothing is.
         largest_order: Option<Check>,
+    }
+}
+
+table! {
+    /// What a domain has.
+    pub(crate) struct DomainExpect {
+        /// Whether there is such a domain.
+        exists: Option<bool>,
+        /// Whether it is dying.
+        dying: Option<bool>,
+        /// How many frames may be accounted.
+        quota: Option<Check>,
+        /// All frames that it has.
+        frames: Option<Check>,
+        /// Frames that count against its quota.
+        accounted: Option<Check>,
+        /// Frames of its own that do not.
+        extra: Option<Check>,
+        /// Frames that are lent to it.
+        lent: Option<Check>,
+        /// Of all these, frames that it has dropped, and that others refer to.
+        dropped: Option<Check>,
+        /// Frames that are claimed for it.
+        claimed: Option<Check>,
+    }
+}
+
+/// The counters of domains, by name.
+#[derive(Clone, Debug)]
+pub(crate) struct Domains(Vec<(OldDomain, DomainExpect)>);
+
+impl Value for Domains {
+    const WORDS: &'static str = "a table of domains";
+
+    fn mentions(&self, visit: &mut dyn FnMut(Mention<'_>)) {
+        for (domain, expect) in &self.0 {
+            domain.mentions(visit);
+            expect.mentions(visit);
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Domains {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read_pairs(deserializer, "a table of domains", |name: OldDomain| name).map(Domains)
+    }
+}
+
+/// A domain, or nobody.
+#[derive(Clone, Debug)]
+pub(crate) struct Owner(OldDomain);
+
+impl Owner {
+    fn domain(&self, world: &World<'_>) -> Option<DomainId> {
+        (self.0.get() != "nobody").then(|| world.domain(self.0.get()))
+    }
+}
+
+impl Value for Owner {
+    const WORDS: &'static str = "the name of a domain, or \"nobody\"";
+
+    fn mentions(&self, visit: &mut dyn FnMut(Mention<'_>)) {
+        if self.0.get() != "nobody" {
+            self.0.mentions(visit);
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Owner {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        OldDomain::deserialize(deserializer).map(Self)
     }
 }
 
@@ -231,8 +306,32 @@ impl Expect {
         for (node, expect) in self.node.iter().flat_map(|nodes| &nodes.0) {
             expect.each_check(&mut |name, check| checks.push((Where::Node(*node), name, check)));
         }
+        for (domain, expect) in self.domain.iter().flat_map(|domains| &domains.0) {
+            let place = Where::Domain(world.domain(domain.get()).0);
+            expect.each_check(&mut |name, check| checks.push((place, name, check)));
+        }
         checks.into_iter().try_for_each(|(place, name, check)| compare(place, name, check))?;
+        done += self.judge_domains(world)?;
         done += self.judge_frames(world, scope)?;
+        Ok(done)
+    }
+
+    fn judge_domains(&self, world: &World<'_>) -> Result<u64, Wrong> {
+        let mut done = 0;
+        for (name, expect) in self.domain.iter().flat_map(|domains| &domains.0) {
+            let counts = world.memory.domain(world.domain(name.get()));
+            let found = [counts.is_some(), counts.is_some_and(|counts| counts.dying)];
+            for ((what, expected), found) in
+                [("exists", expect.exists), ("dying", expect.dying)].into_iter().zip(found)
+            {
+                let Some(expected) = expected else { continue };
+                if expected != found {
+                    let expected = format!("domain {name}, {what}: {expected}");
+                    return Err(Wrong::new(expected, found.to_string()));
+                }
+                done += 1;
+            }
+        }
         Ok(done)
     }
 
@@ -245,6 +344,22 @@ impl Expect {
                     return Err(Wrong::new(
                         format!("{frames}: every frame {state}"),
                         format!("frame {frame} is {found}"),
+                    ));
+                }
+            }
+            done += 1;
+        }
+        for (frames, owner) in pairs(&self.owner) {
+            let owner = owner.domain(world);
+            for frame in scope.frames(frames).into_iter().flat_map(|range| range.iter()) {
+                let found = world.memory.owner(frame).map(|ownership| ownership.domain);
+                if found != owner {
+                    let whose = |owner: Option<DomainId>| {
+                        owner.map_or("nobody's".into(), |owner| format!("domain {owner}'s"))
+                    };
+                    return Err(Wrong::new(
+                        format!("{frames}: every frame {}", whose(owner)),
+                        format!("frame {frame} is {}", whose(found)),
                     ));
                 }
             }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use bedframe_firmware::MACHINES;
 
 use crate::action::ACTIONS;
-use crate::expect::{Expect, NodeExpect, STATES};
+use crate::expect::{DomainExpect, Expect, NodeExpect, STATES};
 use crate::machine::{MachineTable, RamTable};
 use crate::scenario::ScenarioTable;
 use crate::step::{KEYS, Thread};
@@ -34,6 +34,7 @@ pub fn reference() -> String {
     }
     section(&mut page, 2, "Expectations", Expect::ABOUT, Expect::FIELDS);
     section(&mut page, 3, "`node`", NodeExpect::ABOUT, NodeExpect::FIELDS);
+    section(&mut page, 3, "`domain`", DomainExpect::ABOUT, DomainExpect::FIELDS);
     let states: Vec<String> = STATES.iter().map(|(name, _)| format!("`\"{name}\"`")).collect();
     let _ = write!(page, "\n### States\n\n{}.\n", states.join(", "));
     let errors: Vec<String> = KNOWN.iter().map(|name| format!("`{name}`")).collect();

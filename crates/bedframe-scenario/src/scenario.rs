@@ -26,6 +26,8 @@ pub struct Scenario {
     pub(crate) reach: u64,
     /// Nodes of which something is expected.
     pub(crate) nodes: BTreeSet<u32>,
+    /// The numbers of domains, by name.
+    pub(crate) domains: BTreeMap<String, u32>,
     /// Whether anything is expected of the largest order.
     pub(crate) counts_orders: bool,
 }
@@ -97,6 +99,7 @@ impl Scenario {
             place,
             reach: 0,
             nodes: BTreeSet::new(),
+            domains: BTreeMap::new(),
             // It may stand in a comment, which costs a walk and is not wrong.
             counts_orders: text.contains("largest_order"),
         };
@@ -111,10 +114,14 @@ impl Scenario {
             return Err(BadScenario::whole(&self.file, "expected at least one [[step]]".into()));
         }
         let mut names: BTreeMap<Kind, BTreeSet<String>> = BTreeMap::new();
-        let (mut reach, mut nodes) = (0, BTreeSet::new());
+        let (mut reach, mut nodes, mut domains) = (0, BTreeSet::new(), BTreeMap::new());
         let mut machine = |mention: Mention<'_>| match mention {
             Mention::Reach(end) => reach = reach.max(end),
             Mention::Node(node) => drop(nodes.insert(node)),
+            Mention::Given(Kind::Domain, name) => {
+                let next = domains.len() as u32 + 1;
+                domains.entry(name.to_string()).or_insert(next);
+            }
             _ => {}
         };
         self.table.mentions(&mut machine);
@@ -146,7 +153,7 @@ impl Scenario {
                 return Err(bad(span, expected));
             }
         }
-        (self.reach, self.nodes) = (reach, nodes);
+        (self.reach, self.nodes, self.domains) = (reach, nodes, domains);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use bedframe::{NodeId, StateCounts};
+use bedframe::{DomainCounts, DomainId, NodeId, StateCounts};
 
 use crate::scenario::Scenario;
 use crate::value::Reading;
@@ -14,6 +14,7 @@ use crate::world::{Tally, World};
 pub(crate) enum Where {
     Machine,
     Node(u32),
+    Domain(u32),
 }
 
 impl fmt::Display for Where {
@@ -21,6 +22,7 @@ impl fmt::Display for Where {
         match self {
             Where::Machine => Ok(()),
             Where::Node(node) => write!(f, "node {node}, "),
+            Where::Domain(domain) => write!(f, "domain {domain}, "),
         }
     }
 }
@@ -30,6 +32,7 @@ impl fmt::Display for Where {
 pub(crate) struct Snapshot {
     pub(crate) machine: Counts,
     nodes: BTreeMap<u32, Counts>,
+    domains: BTreeMap<u32, DomainCounts>,
     pub(crate) held: u64,
     misuses: u64,
     tally: Tally,
@@ -55,9 +58,12 @@ impl Snapshot {
                 Counts { states: memory.node_statistics(node), largest: largest(Some(node)) };
             (*id, counts)
         });
+        let domains = scenario.domains.values();
+        let domains = domains.filter_map(|id| Some((*id, memory.domain(DomainId(*id))?)));
         Self {
             machine: Counts { states: memory.statistics(), largest: largest(None) },
             nodes: nodes.collect(),
+            domains: domains.collect(),
             held: world.books().frames(),
             misuses: memory.platform().misuse_count(),
             tally,
@@ -80,6 +86,7 @@ impl Snapshot {
                 _ => self.machine,
             },
             Where::Node(node) => *self.nodes.get(&node)?,
+            Where::Domain(domain) => return domain_counter(self.domains.get(&domain)?, name),
         };
         counts.get(name)
     }
@@ -105,6 +112,19 @@ impl Counts {
             _ => return None,
         })
     }
+}
+
+fn domain_counter(counts: &DomainCounts, name: &str) -> Option<i128> {
+    Some(match name {
+        "quota" => counts.quota.into(),
+        "frames" => counts.frames().into(),
+        "accounted" => counts.accounted.into(),
+        "extra" => counts.extra.into(),
+        "lent" => counts.lent.into(),
+        "dropped" => counts.dropped.into(),
+        "claimed" => counts.claimed.into(),
+        _ => return None,
+    })
 }
 
 /// Earlier moments.
@@ -149,7 +169,7 @@ impl Reading for PastCounter<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::expect::{Expect, NodeExpect};
+    use crate::expect::{DomainExpect, Expect, NodeExpect};
     use crate::table::Field;
 
     #[test]
@@ -158,6 +178,7 @@ mod tests {
         let snapshot = Snapshot {
             machine: counts,
             nodes: BTreeMap::from([(1, counts)]),
+            domains: BTreeMap::from([(1, DomainCounts::default())]),
             held: 0,
             misuses: 0,
             tally: Tally::default(),
@@ -172,6 +193,9 @@ mod tests {
         }
         for name in counters(NodeExpect::FIELDS) {
             assert!(snapshot.get(Where::Node(1), name).is_some(), "{name}");
+        }
+        for name in counters(DomainExpect::FIELDS) {
+            assert!(snapshot.get(Where::Domain(1), name).is_some(), "{name}");
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The memory that steps work on, and what they have of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use bedframe::{FrameRange, Memory, Mfn, PageState, VirtualRange, XenHeap};
+use bedframe::{DomainId, FrameRange, Memory, Mfn, PageState, VirtualRange, XenHeap};
 use bedframe_hosted::{HostedMemory, HostedPlatform};
 
 use crate::action::Window;
@@ -36,11 +36,17 @@ pub(crate) struct World<'m> {
     pub(crate) own: AtomicU64,
     /// Frames that must not be touched.
     trapped: Mutex<Vec<FrameRange>>,
+    /// The numbers of domains, by name.
+    domains: &'m BTreeMap<String, u32>,
     books: Mutex<Books>,
 }
 
 impl<'m> World<'m> {
-    pub(crate) fn new(memory: &'m Memory<HostedPlatform>, xen_heap: XenHeap) -> Self {
+    pub(crate) fn new(
+        memory: &'m Memory<HostedPlatform>,
+        xen_heap: XenHeap,
+        domains: &'m BTreeMap<String, u32>,
+    ) -> Self {
         Self {
             memory,
             xen_heap,
@@ -48,6 +54,7 @@ impl<'m> World<'m> {
             started: AtomicBool::new(false),
             own: AtomicU64::new(0),
             trapped: Mutex::default(),
+            domains,
             books: Mutex::default(),
         }
     }
@@ -77,8 +84,9 @@ impl<'m> World<'m> {
         value
     }
 
-    /// Notes frames that were handed out, and writes what their holder is to find again.
-    pub(crate) fn hand_out(&self, range: FrameRange) -> Result<(), Wrong> {
+    /// Notes frames that were handed out, and writes what their holder is to find again. Returns what tells
+    /// them from the same frames handed out at another time.
+    pub(crate) fn hand_out(&self, range: FrameRange) -> Result<u64, Wrong> {
         let noted = self.books().hand_out(range);
         let held = noted.map_err(|other| {
             Wrong::new(
@@ -86,8 +94,9 @@ impl<'m> World<'m> {
                 format!("{range} was handed out while {other} is held"),
             )
         })?;
-        held.write(self.contents())
-            .map_err(|error| Wrong::new("frames of the machine", error.to_string()))
+        let written = held.write(self.contents());
+        written.map_err(|error| Wrong::new("frames of the machine", error.to_string()))?;
+        Ok(held.tag)
     }
 
     /// Takes frames off the books before they are freed, after a look at their contents.
@@ -100,6 +109,23 @@ impl<'m> World<'m> {
     fn look(&self, held: Held) -> Result<(), Wrong> {
         let intact = held.look(self.contents());
         intact.map_err(|error| Wrong::new("what its holder wrote", error.to_string()))
+    }
+
+    /// The number of the domain of this name.
+    pub(crate) fn domain(&self, name: &str) -> DomainId {
+        DomainId(self.domains.get(name).copied().unwrap_or(0))
+    }
+
+    /// Takes all that a domain has off the books, after a look at the contents.
+    pub(crate) fn take_back_all_of(&self, domain: DomainId) -> Result<Vec<Held>, Wrong> {
+        let ranges: Vec<FrameRange> = self.books().all().map(|held| held.range).collect();
+        let owned =
+            |frame: &Mfn| self.memory.owner(*frame).is_some_and(|owner| owner.domain == domain);
+        let mut parts = Vec::new();
+        for frame in ranges.into_iter().flat_map(FrameRange::iter).filter(owned) {
+            parts.extend(self.take_back(FrameRange::single(frame))?);
+        }
+        Ok(parts)
     }
 
     /// At rest: looks at the contents of all that is held.
@@ -141,6 +167,8 @@ impl<'m> World<'m> {
 /// What a run of steps knows: each thread has its own.
 pub(crate) struct Scope<'w> {
     pub(crate) names: BTreeMap<String, Vec<FrameRange>>,
+    /// What tells the frames of each name from the same frames handed out at another time.
+    pub(crate) tags: BTreeMap<String, BTreeSet<u64>>,
     pub(crate) mappings: BTreeMap<String, VirtualRange>,
     pub(crate) tally: Tally,
     /// What may happen to the calls of the step under way.
@@ -169,6 +197,7 @@ impl<'w> Scope<'w> {
     pub(crate) fn new(watch: Option<&'w (dyn Fn(u64, u64) + Sync)>) -> Self {
         Self {
             names: BTreeMap::new(),
+            tags: BTreeMap::new(),
             mappings: BTreeMap::new(),
             tally: Tally::default(),
             policy: Policy::default(),
@@ -181,6 +210,7 @@ impl<'w> Scope<'w> {
     pub(crate) fn for_thread(&self) -> Scope<'static> {
         Scope {
             names: self.names.clone(),
+            tags: self.tags.clone(),
             mappings: self.mappings.clone(),
             in_thread: true,
             ..Scope::new(None)
@@ -195,6 +225,9 @@ impl<'w> Scope<'w> {
     ) {
         for (name, ranges) in thread.names {
             if before.get(&name) != Some(&ranges) {
+                if let Some(tags) = thread.tags.get(&name) {
+                    self.tags.insert(name.clone(), tags.clone());
+                }
                 self.names.insert(name, ranges);
             }
         }

@@ -1,11 +1,14 @@
 //! Frames that nobody owns: allocated, cut up, put together and freed.
 
-use bedframe::{AllocError, FrameRange, Mfn, NodeId, Order, Platform};
+use std::collections::BTreeSet;
+
+use bedframe::{AllocError, FrameRange, Mfn, NodeId, Order, OwnerError, Platform};
 
 use super::Act;
 use super::find::{Place, judge, judge_refusal};
+use super::owned::{self, accounting};
 use crate::table::table;
-use crate::value::{Amount, Frames, Literal, NewName};
+use crate::value::{Amount, Frames, Literal, NewName, OldDomain};
 use crate::world::{Scope, World, Wrong};
 
 table! {
@@ -35,6 +38,11 @@ table! {
         width: Option<u32>,
         /// In this range.
         inside: Option<Literal>,
+        /// For this domain, whose they are from then on.
+        domain: Option<OldDomain>,
+        /// For the domain, and not accounted.
+        #[serde(default)]
+        extra: bool,
         /// From the Xen heap.
         #[serde(default)]
         xen: bool,
@@ -77,6 +85,12 @@ impl Act for Alloc {
         if self.order.is_some_and(|order| order > u32::from(Order::MAX.get())) {
             return Err(format!("expected an order up to {}", Order::MAX));
         }
+        if self.extra && self.domain.is_none() {
+            return Err("expected `domain`, whose extra frames these are".into());
+        }
+        if self.by_address && self.domain.is_some() {
+            return Err("expected `by_address` or `domain`, and not both".into());
+        }
         if self.by_address && self.order.is_none() {
             return Err("expected `order`, since blocks alone are allocated by address".into());
         }
@@ -100,20 +114,23 @@ impl Act for Alloc {
         };
         let request = place.request(self.length(), align, &among);
         let more = is_held(world, scope, self.r#as.get());
-        let mut given = Vec::new();
+        let (mut given, mut tags) = (Vec::new(), BTreeSet::new());
         let most = if self.until_refused { u64::MAX } else { 1 };
         let refused = scope.policy.refused.take_if(|_| self.until_refused);
         for done in 0..self.count.unwrap_or(most) {
             scope.advance(done, self.count.unwrap_or(0));
-            let result = if self.by_address {
+            let result: Result<FrameRange, OwnerError> = if let Some(domain) = &self.domain {
+                let domain = world.domain(domain.get());
+                world.memory.alloc_for(domain, &request, accounting(self.extra))
+            } else if self.by_address {
                 let pointer = world.memory.alloc_xen_heap_with(&request);
-                pointer.map(|pointer| {
-                    let first =
-                        world.memory.platform().frame_of(pointer.as_ptr()).unwrap_or(Mfn::MAX);
-                    FrameRange::from_len(first, self.length()).unwrap_or(FrameRange::EMPTY)
+                pointer.map_err(OwnerError::Alloc).map(|pointer| {
+                    let first = world.memory.platform().frame_of(pointer.as_ptr());
+                    FrameRange::from_len(first.unwrap_or(Mfn::MAX), self.length())
+                        .unwrap_or(FrameRange::EMPTY)
                 })
             } else {
-                world.memory.alloc(&request)
+                world.memory.alloc(&request).map_err(OwnerError::Alloc)
             };
             if let (Err(error), true) = (result, self.until_refused) {
                 scope.policy.refused = refused;
@@ -125,13 +142,17 @@ impl Act for Alloc {
                 Ok(range) => {
                     if let Some(range) = scope.judge("alloc", Ok::<_, AllocError>(range))? {
                         judge(world, &request, range)?;
-                        world.hand_out(range)?;
+                        tags.insert(world.hand_out(range)?);
                         given.push(range);
                     }
                 }
             }
         }
-        name(scope, self.r#as.get(), given, more);
+        if !given.is_empty() {
+            name(scope, self.r#as.get(), given, tags, more);
+        } else {
+            scope.names.entry(self.r#as.get().into()).or_default();
+        }
         Ok(())
     }
 }
@@ -140,25 +161,40 @@ fn refuse(
     world: &World<'_>,
     scope: &mut Scope<'_>,
     request: &bedframe::Request<'_>,
-    error: AllocError,
+    error: OwnerError,
 ) -> Result<(), Wrong> {
     scope.judge("alloc", Err::<(), _>(error))?;
-    if scope.in_thread { Ok(()) } else { judge_refusal(world, request, error) }
+    match error {
+        OwnerError::Alloc(error) if !scope.in_thread => judge_refusal(world, request, error),
+        _ => Ok(()),
+    }
 }
 
-/// Whether frames of this name are still held.
-pub(super) fn is_held(world: &World<'_>, scope: &Scope<'_>, name: &str) -> bool {
+/// Whether frames of this name are still held as what they were given as.
+fn is_held(world: &World<'_>, scope: &Scope<'_>, name: &str) -> bool {
+    let (Some(ranges), Some(tags)) = (scope.names.get(name), scope.tags.get(name)) else {
+        return false;
+    };
     let books = world.books();
-    scope.names.get(name).into_iter().flatten().any(|range| !books.of(*range).is_empty())
+    ranges.iter().any(|range| books.of(*range).iter().any(|held| tags.contains(&held.tag)))
 }
 
 /// Gives frames a name: beside those that have it, if there are to be more of them.
-pub(super) fn name(scope: &mut Scope<'_>, name: &str, given: Vec<FrameRange>, more: bool) {
-    let known = scope.names.entry(name.into()).or_default();
-    if !more && !given.is_empty() {
+fn name(
+    scope: &mut Scope<'_>,
+    name: &str,
+    given: Vec<FrameRange>,
+    tags: BTreeSet<u64>,
+    more: bool,
+) {
+    let ranges = scope.names.entry(name.into()).or_default();
+    let known = scope.tags.entry(name.into()).or_default();
+    if !more {
+        ranges.clear();
         known.clear();
     }
-    known.extend(given);
+    ranges.extend(given);
+    known.extend(tags);
 }
 
 table! {
@@ -171,6 +207,8 @@ table! {
         in_calls_of: Option<Amount>,
         /// In an order that this number stands for.
         shuffled: Option<u64>,
+        /// As frames of this domain: those that somebody refers to go when the last reference is given back.
+        domain: Option<OldDomain>,
         /// By mapped address, as blocks.
         #[serde(default)]
         by_address: bool,
@@ -186,6 +224,10 @@ impl Act for Free {
         let ranges = calls(scope.frames(&self.what), self.in_calls_of, self.shuffled);
         for (done, range) in ranges.iter().enumerate() {
             scope.advance(done as u64, ranges.len() as u64);
+            if let Some(domain) = &self.domain {
+                owned::free(world, scope, world.domain(domain.get()), *range)?;
+                continue;
+            }
             let parts = world.take_back(*range)?;
             let result = if self.by_address {
                 let address = world.memory.platform().frame_ptr(range.start());

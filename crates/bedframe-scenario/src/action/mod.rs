@@ -1,10 +1,12 @@
 //! The actions that a step can take: a file for each family.
 
 mod churn;
+mod domains;
 mod find;
 mod frames;
 mod map;
 mod offline;
+mod owned;
 mod references;
 mod vmap;
 
@@ -147,6 +149,18 @@ actions! {
     churn: Churn in churn,
     reference: Reference in references,
     unreference: Unreference in references,
+    create_domain: CreateDomain in domains,
+    set_quota: SetQuota in domains,
+    set_affinity: SetAffinity in domains,
+    set_width: SetWidth in domains,
+    set_dma_reserve: SetDmaReserve in domains,
+    kill: Kill in domains,
+    relinquish: Relinquish in domains,
+    destroy_domain: DestroyDomain in domains,
+    assign: Assign in owned,
+    steal: Steal in owned,
+    lend: Lend in owned,
+    take_back: TakeBack in owned,
     offline: Offline in offline,
     mark_broken: MarkBroken in offline,
     online: Online in offline,

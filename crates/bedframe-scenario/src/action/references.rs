@@ -1,8 +1,10 @@
 //! References to frames.
 
+use bedframe::FrameRange;
+
 use super::Act;
 use crate::table::table;
-use crate::value::Frames;
+use crate::value::{Frames, OldDomain};
 use crate::world::{Scope, World, Wrong};
 
 table! {
@@ -12,6 +14,8 @@ table! {
         what: Frames,
         /// How many references to each: one unless this says otherwise.
         times: Option<u64>,
+        /// Only if the frames are this domain's.
+        domain: Option<OldDomain>,
     }
 }
 
@@ -32,7 +36,7 @@ impl Act for Reference {
 }
 
 table! {
-    /// Gives references back.
+    /// Gives references back. The last one of a frame that its domain has dropped frees it.
     pub(crate) struct Unreference {
         /// Which frames.
         what: Frames,
@@ -49,10 +53,14 @@ impl Act for Unreference {
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
         for frame in scope.frames(&self.what).into_iter().flat_map(|range| range.iter()) {
             for _ in 0..self.times.unwrap_or(1) {
-                scope.judge(
-                    &format!("unreference of frame {frame}"),
-                    world.memory.unreference(frame),
-                )?;
+                // It may be freed by that.
+                let parts = world.take_back(FrameRange::single(frame))?;
+                let result = world.memory.unreference(frame);
+                world.books().put_back(parts);
+                if !scope.in_thread {
+                    world.settle();
+                }
+                scope.judge(&format!("unreference of frame {frame}"), result)?;
             }
         }
         Ok(())

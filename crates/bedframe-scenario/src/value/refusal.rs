@@ -2,7 +2,10 @@
 
 use std::fmt::{self, Debug, Display};
 
-use bedframe::{AllocError, FreeError, MapError, OfflineError, ReferenceError, VmapError};
+use bedframe::{
+    AllocError, DomainError, FreeError, MapError, OfflineError, OwnerError, ReferenceError,
+    VmapError,
+};
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
 use crate::table::Value;
@@ -35,6 +38,7 @@ pub(crate) const KNOWN: &[&str] = &[
     "NoMetadata",
     "NoMemory",
     "Started",
+    "BadWidth",
     // ReferenceError
     "NoRecords",
     "NotInUse",
@@ -42,6 +46,22 @@ pub(crate) const KNOWN: &[&str] = &[
     "NotReferenced",
     // OfflineError
     "State",
+    // DomainError
+    "Unknown",
+    "Exists",
+    "Dying",
+    "Alive",
+    "HasFrames",
+    "OverQuota",
+    "WalkEnded",
+    // OwnerRefusal, and `Owned` of FreeRefusal
+    "Owned",
+    "NotOwned",
+    "Dropped",
+    "Lent",
+    "NotLent",
+    "NotXenHeap",
+    "TooManyReferences",
     // VmapError
     "NoPages",
     "TooLarge",
@@ -81,6 +101,17 @@ impl From<FreeError> for Refusal {
     }
 }
 
+impl From<OwnerError> for Refusal {
+    fn from(error: OwnerError) -> Self {
+        match error {
+            OwnerError::Domain(why) => why.into(),
+            OwnerError::Alloc(why) => why.into(),
+            OwnerError::Frame { why, .. } => Self::new(&why, &error),
+            _ => Self::new(&error, &error),
+        }
+    }
+}
+
 macro_rules! refusals {
     ($($error:ty),*) => {$(
         impl From<$error> for Refusal {
@@ -91,7 +122,7 @@ macro_rules! refusals {
     )*};
 }
 
-refusals!(AllocError, MapError, OfflineError, ReferenceError, VmapError);
+refusals!(AllocError, DomainError, MapError, OfflineError, ReferenceError, VmapError);
 
 /// The name of an error.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -185,6 +216,8 @@ mod tests {
             ("memory/references.rs", "ReferenceError"),
             ("memory/offline.rs", "OfflineError"),
             ("vmap/error.rs", "VmapError"),
+            ("owners/error.rs", "DomainError"),
+            ("owners/error.rs", "OwnerRefusal"),
         ] {
             let text = std::fs::read_to_string(folder.join(file)).unwrap();
             let found = variants(&text, of);
