@@ -13,7 +13,7 @@ use super::outcome::{Handover, NodeFree, Outcome};
 use super::plan::Plan;
 use super::workload::Stage;
 use super::world::{Site, World};
-use super::{Args, census, fate, give_back, misuse, vmap, workload};
+use super::{Args, census, domain, fate, give_back, misuse, vmap, workload};
 use crate::Trouble;
 use crate::frames;
 use crate::progress::Progress;
@@ -144,8 +144,16 @@ pub(crate) fn drive<'m>(
     findings.equal("free memory counted as blocks", census.all.frames, states.free);
     findings.equal("free memory of all nodes", nodes.iter().map(|n| n.free).sum(), states.free);
     check_reserved(&world, machine, &mut findings);
-    clock.progress.end();
     let World { taken, remarks, .. } = world;
+    let life = clock.step("one domain's life", |_| {
+        let world = World::boot_with_records(&mut site, machine, &layout, &plan)?;
+        // Records take many times the memory of the index, which a small machine may not have.
+        match world.memory.start(cpus) {
+            Ok(()) => Ok(domain::live(&world, &mut findings)),
+            Err(_) => Ok(None),
+        }
+    })?;
+    clock.progress.end();
     Ok(Outcome {
         machine,
         xen_heap: layout.xen_heap,
@@ -162,6 +170,7 @@ pub(crate) fn drive<'m>(
         plan,
         returned,
         mapped,
+        life,
         fates,
         misuses,
         tally,
