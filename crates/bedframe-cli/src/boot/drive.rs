@@ -13,7 +13,7 @@ use super::outcome::{Handover, NodeFree, Outcome};
 use super::plan::Plan;
 use super::workload::Stage;
 use super::world::{Site, World};
-use super::{Args, census, domain, fate, give_back, misuse, vmap, workload};
+use super::{Args, Variant, census, domain, fate, give_back, misuse, vmap, workload};
 use crate::Trouble;
 use crate::frames;
 use crate::progress::Progress;
@@ -145,14 +145,8 @@ pub(crate) fn drive<'m>(
     findings.equal("free memory of all nodes", nodes.iter().map(|n| n.free).sum(), states.free);
     check_reserved(&world, machine, &mut findings);
     let World { taken, remarks, .. } = world;
-    let life = clock.step("one domain's life", |_| {
-        let world = World::boot_with_records(&mut site, machine, &layout, &plan)?;
-        // Records take many times the memory of the index, which a small machine may not have.
-        match world.memory.start(cpus) {
-            Ok(()) => Ok(domain::live(&world, &mut findings)),
-            Err(_) => Ok(None),
-        }
-    })?;
+    drop(site);
+    let life = clock.step("one domain's life", |_| life(machine, cpus, &mut findings))?;
     clock.progress.end();
     Ok(Outcome {
         machine,
@@ -183,6 +177,24 @@ pub(crate) fn drive<'m>(
         total: since.elapsed(),
         peak: ProcessMemory::now().ok().map(|memory| memory.peak),
     })
+}
+
+/// One domain's life, on a machine of its own that has all of its memory mapped: records take many
+/// times the memory of the index, which neither a small machine has nor a small Xen heap.
+fn life(
+    machine: &Machine,
+    cpus: u32,
+    findings: &mut Findings,
+) -> Result<Option<domain::Life>, Trouble> {
+    let layout = Layout::new(machine, Variant::Unified);
+    let plan = Plan::new(machine, &layout);
+    let mut site = Site::new(machine, &layout)
+        .map_err(|error| Trouble::Input(format!("{}: {error}", machine.name)))?;
+    let world = World::boot_with_records(&mut site, machine, &layout, &plan)?;
+    match world.memory.start(cpus) {
+        Ok(()) => Ok(domain::live(&world, findings)),
+        Err(_) => Ok(None),
+    }
 }
 
 /// At the end every frame is free or withheld, and nothing else.

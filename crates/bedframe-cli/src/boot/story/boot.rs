@@ -136,7 +136,10 @@ pub(super) fn mapped(page: &mut Page, outcome: &Outcome<'_>) {
 
 /// One domain, from its first frame to its last.
 pub(super) fn domain(page: &mut Page, outcome: &Outcome<'_>) {
-    page.heading("domain", "one life, on the same map booted with space for records");
+    page.heading(
+        "domain",
+        "one life, on the same map booted once more, all of it mapped, with records",
+    );
     let Some(life) = &outcome.life else {
         page.row("this machine has no memory to spare for a domain");
         return;
@@ -152,11 +155,7 @@ pub(super) fn domain(page: &mut Page, outcome: &Outcome<'_>) {
         &format!("{} were refused by name", some(life.refused, "wrong call")),
     ));
     page.row(&row("adopted", life.adopted, "boot memory that became its own where it lies"));
-    page.row(&row(
-        "allocated",
-        life.allocated,
-        &format!("in turn on its nodes: {}", nodes.join(", ")),
-    ));
+    page.row(&row("allocated", life.allocated, &nodes.join(", ")));
     page.row(&row("extra", life.extra, "not accounted"));
     let taken = some(life.calls, "bounded call");
     page.row(&row(
