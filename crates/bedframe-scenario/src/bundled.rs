@@ -26,6 +26,8 @@ bundled! {
     "dying-domain-in-steps.toml",
     "initrd-adopted.toml",
     "placement-and-reserve.toml",
+    "scrubbing-keeps-secrets.toml",
+    "domains-that-trust-one-another.toml",
     "offlined-under-load.toml",
     "broken-frame-in-use.toml",
 }

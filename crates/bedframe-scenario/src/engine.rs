@@ -5,12 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Barrier;
 use std::sync::atomic::Ordering::Relaxed;
 
-use bedframe::{CpuId, DomainError, DomainId, Memory, NodeId};
+use bedframe::{CpuId, DomainError, DomainId, Memory, NodeId, ScrubPolicy};
 use bedframe_hosted::{HostedPlatform, set_cpu, set_node};
 use toml::Spanned;
 
 use crate::error::BadScenario;
-use crate::machine::Site;
+use crate::machine::{PolicyName, Site};
 use crate::report::{Contradiction, Report, StepReport};
 use crate::scenario::Scenario;
 use crate::snapshot::{Past, Snapshot};
@@ -64,10 +64,15 @@ impl Scenario {
         if self.table.machine.as_ref().records {
             memory = memory.with_records();
         }
+        if let Some(name) = self.table.machine.as_ref().scrub_on_free {
+            memory = memory.scrub_on_free(name.policy());
+        }
         site.tell(&memory).map_err(|error| {
             self.bad_machine(format!("expected memory that can be used: {error}"))
         })?;
-        let world = World::new(&memory, site.xen_heap, &self.domains);
+        let policy = self.table.machine.as_ref().scrub_on_free.map(PolicyName::policy);
+        let scrubs = policy.unwrap_or_default() == ScrubPolicy::Always;
+        let world = World::new(&memory, site.xen_heap, &self.domains, scrubs);
         let mut engine = Engine { scenario: self, world: &world, marks: BTreeMap::new() };
         let report = engine.run(site.describe(), watch);
         set_cpu(CpuId(0));

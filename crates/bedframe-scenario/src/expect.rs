@@ -23,6 +23,8 @@ table! {
         ram: Option<Check>,
         /// Free frames.
         free: Option<Check>,
+        /// Free frames that are not known to be scrubbed.
+        dirty: Option<Check>,
         /// Frames that the heap has handed out.
         in_use: Option<Check>,
         /// Boot-allocated frames that have not been freed yet.
@@ -83,6 +85,8 @@ table! {
         ram: Option<Check>,
         /// Free frames.
         free: Option<Check>,
+        /// Free frames that are not known to be scrubbed.
+        dirty: Option<Check>,
         /// Frames that the heap has handed out.
         in_use: Option<Check>,
         /// Boot-allocated frames that have not been freed yet.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bedframe::{FrameRange, MapError, Memory, NodeId, XenHeap};
+use bedframe::{FrameRange, MapError, Memory, NodeId, ScrubPolicy, XenHeap};
 use bedframe_firmware::{Machine, bundled, parse_text, read_file};
 use bedframe_hosted::{HostedMemory, HostedPlatform};
 use serde::Deserialize;
@@ -39,6 +39,9 @@ table! {
         /// Whether there are records, so that frames can have references and owners.
         #[serde(default)]
         records: bool,
+        /// What becomes of the contents of frames that an owner gives back: `"always"` scrubbed before anybody
+        /// else gets them clean (which is what holds without this), only those of the `"dying"`, or `"never"`.
+        scrub_on_free: Option<PolicyName>,
     }
 }
 
@@ -78,6 +81,29 @@ pub(crate) struct Distances(Vec<Vec<u32>>);
 
 impl Value for Distances {
     const WORDS: &'static str = "rows of numbers";
+}
+
+/// How a policy is written.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PolicyName {
+    Always,
+    Dying,
+    Never,
+}
+
+impl PolicyName {
+    pub(crate) fn policy(self) -> ScrubPolicy {
+        match self {
+            PolicyName::Always => ScrubPolicy::Always,
+            PolicyName::Dying => ScrubPolicy::Dying,
+            PolicyName::Never => ScrubPolicy::Never,
+        }
+    }
+}
+
+impl Value for PolicyName {
+    const WORDS: &'static str = "a policy";
 }
 
 #[derive(Clone, Debug, Deserialize)]

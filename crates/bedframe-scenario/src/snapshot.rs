@@ -98,6 +98,7 @@ impl Counts {
         Some(match name {
             "ram" => states.ram.into(),
             "free" => states.free.into(),
+            "dirty" => states.dirty.into(),
             "in_use" => states.in_use.into(),
             "uninitialised" => states.uninitialised.into(),
             "reserved" => states.reserved.into(),

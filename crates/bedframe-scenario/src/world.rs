@@ -9,6 +9,7 @@ use bedframe_hosted::{HostedMemory, HostedPlatform};
 
 use crate::action::Window;
 use crate::books::{Books, Held};
+use crate::expect::must_be_zero;
 use crate::value::{Frames, Refusal};
 
 /// What must hold does not.
@@ -36,6 +37,8 @@ pub(crate) struct World<'m> {
     pub(crate) own: AtomicU64,
     /// Frames that must not be touched.
     trapped: Mutex<Vec<FrameRange>>,
+    /// Whether what is allocated for a domain is scrubbed.
+    scrubs: bool,
     /// The numbers of domains, by name.
     domains: &'m BTreeMap<String, u32>,
     books: Mutex<Books>,
@@ -46,6 +49,7 @@ impl<'m> World<'m> {
         memory: &'m Memory<HostedPlatform>,
         xen_heap: XenHeap,
         domains: &'m BTreeMap<String, u32>,
+        scrubs: bool,
     ) -> Self {
         Self {
             memory,
@@ -55,6 +59,7 @@ impl<'m> World<'m> {
             own: AtomicU64::new(0),
             trapped: Mutex::default(),
             domains,
+            scrubs,
             books: Mutex::default(),
         }
     }
@@ -109,6 +114,12 @@ impl<'m> World<'m> {
     fn look(&self, held: Held) -> Result<(), Wrong> {
         let intact = held.look(self.contents());
         intact.map_err(|error| Wrong::new("what its holder wrote", error.to_string()))
+    }
+
+    /// Nobody reads another's bytes: looks for zeros in what was allocated for a domain, unless the living are trusted
+    /// to scrub for themselves.
+    pub(crate) fn must_be_scrubbed(&self, range: FrameRange) -> Result<(), Wrong> {
+        if self.scrubs { must_be_zero(self, range) } else { Ok(()) }
     }
 
     /// The number of the domain of this name.

@@ -14,12 +14,12 @@ use super::world::World;
 const DOMAIN: DomainId = DomainId(1);
 /// Free frames below which a machine has none to spare.
 const SPARE: u64 = 4096;
-/// Frames that the domain may have at most.
-const MOST: u64 = 1 << 17;
+/// Frames that the domain may have at most: all of them are scrubbed, and so resident.
+const MOST: u64 = 1 << 13;
 /// Frames that it gets beside its quota.
 const EXTRA: u64 = 16;
 /// Steps of each call that takes it apart.
-const STEPS: u64 = 16;
+const STEPS: u64 = 8;
 
 /// What was seen of it.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]

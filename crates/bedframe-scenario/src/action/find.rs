@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bedframe::{AllocError, Direction, FrameRange, Mfn, NodeId, Nodes, Pool, Request, XenHeap};
 
+use crate::expect::must_be_zero;
 use crate::value::Literal;
 use crate::world::{World, Wrong};
 
@@ -16,6 +17,7 @@ pub(super) struct Place<'s> {
     pub(super) inside: Option<&'s Literal>,
     pub(super) xen: bool,
     pub(super) bottom_up: bool,
+    pub(super) clean: bool,
 }
 
 impl Place<'_> {
@@ -40,6 +42,9 @@ impl Place<'_> {
         if self.xen {
             request = request.pool(Pool::Xen);
         }
+        if self.clean {
+            request = request.clean();
+        }
         if self.bottom_up {
             request = request.direction(Direction::BottomUp);
         }
@@ -62,6 +67,9 @@ pub(super) fn judge(
     }
     if !request.within().covers(range) {
         return wrong(&format!("frames inside {}", request.within()));
+    }
+    if request.wants_clean() {
+        must_be_zero(world, range)?;
     }
     for frame in [range.start(), Mfn::new(range.end().get() - 1)] {
         let (_, kind, node) = world.memory.range_at(frame);

@@ -49,6 +49,9 @@ table! {
         /// From the Xen heap by address; for blocks, which are freed by address as well.
         #[serde(default)]
         by_address: bool,
+        /// With zeros in every byte, which is checked.
+        #[serde(default)]
+        clean: bool,
         /// During boot, the lowest range that fits.
         #[serde(default)]
         bottom_up: bool,
@@ -106,6 +109,7 @@ impl Act for Alloc {
             inside: self.inside.as_ref(),
             xen: self.xen || self.by_address,
             bottom_up: self.bottom_up,
+            clean: self.clean,
         };
         let align = match (self.align, self.order) {
             (Some(align), _) => align.0,
@@ -142,6 +146,9 @@ impl Act for Alloc {
                 Ok(range) => {
                     if let Some(range) = scope.judge("alloc", Ok::<_, AllocError>(range))? {
                         judge(world, &request, range)?;
+                        if self.domain.is_some() {
+                            world.must_be_scrubbed(range)?;
+                        }
                         tags.insert(world.hand_out(range)?);
                         given.push(range);
                     }

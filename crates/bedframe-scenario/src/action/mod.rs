@@ -8,6 +8,7 @@ mod map;
 mod offline;
 mod owned;
 mod references;
+mod scrub;
 mod vmap;
 
 use serde::Deserialize;
@@ -161,6 +162,7 @@ actions! {
     steal: Steal in owned,
     lend: Lend in owned,
     take_back: TakeBack in owned,
+    scrub: Scrub in scrub,
     offline: Offline in offline,
     mark_broken: MarkBroken in offline,
     online: Online in offline,
