@@ -121,6 +121,7 @@ const FAILING: &[(&str, u64, &str, &str)] = &[
     ("mark", 14, "3", "expected free: 16124 (@started); found 16121"),
     ("node", 10, "2", "expected here: node 1; found 0 at frame"),
     ("other-name", 7, "1", "refused with Hole; found AlreadyFree"),
+    ("owner", 14, "3", "expected ram: every frame nobody's; found frame 0x"),
     ("refused", 7, "1", "expected alloc: done; found OutOfMemory"),
     ("state", 7, "1", "expected early: every frame in use; found frame 0x3ffd is uninitialised"),
 ];
@@ -184,6 +185,11 @@ const BAD: &[(&str, Option<Place>, &str)] = &[
     ("two-actions", Some((4, "[[step]]")), "expected one action in a step, not start and alloc"),
     ("two-maps", Some((4, "\"vmware-vm-8g.log\"")), "expected either `map` or `ram`"),
     ("unknown-action", Some((5, "explode")), "unknown field `explode`, expected one of"),
+    (
+        "unknown-domain",
+        Some((6, "guest")),
+        "expected the name of a domain that an earlier step gave",
+    ),
     ("unknown-error", Some((6, "\"OutOfMemry\"")), "expected the name of an error: NoFrames, "),
     ("unknown-key", Some((5, "colour")), "unknown field `colour`, expected one of"),
     ("unknown-mark", Some((6, "\"@boot\"")), "expected the name of a mark that an earlier"),

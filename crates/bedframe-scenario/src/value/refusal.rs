@@ -19,6 +19,7 @@ pub(crate) const KNOWN: &[&str] = &[
     "Impossible",
     "OutOfMemory",
     "LedgerFull",
+    "Unreachable",
     // FreeRefusal
     "AlreadyFree",
     "Hole",
