@@ -13,6 +13,7 @@ mod map;
 mod page;
 mod progress;
 mod rng;
+mod run;
 mod units;
 
 use std::panic::catch_unwind;
@@ -39,6 +40,8 @@ enum Command {
     Boot(boot::Args),
     /// Draws a firmware map; of several maps, a table.
     Map(map::Args),
+    /// Runs scenarios: what happens to a machine's memory, and what must hold after each step.
+    Run(run::Args),
     /// Measures it beside other frame allocators.
     Bench(bench::Args),
 }
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
     let result = catch_unwind(|| match args.command.unwrap_or(Command::Boot(args.boot)) {
         Command::Boot(args) => boot::run(&args),
         Command::Map(args) => map::run(&args),
+        Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
     });
     match result {

@@ -26,6 +26,11 @@ pub(crate) fn strong(text: &str) -> String {
     paint(STRONG, text)
 }
 
+/// A tick or a cross.
+pub(crate) fn mark(good: bool) -> String {
+    if good { paint(GOOD, "\u{2713}") } else { paint(BAD, "\u{2717}") }
+}
+
 /// Text that grows line by line.
 #[derive(Default)]
 pub(crate) struct Page {
@@ -69,9 +74,8 @@ impl Page {
 
     /// Something that was looked at, and what was found.
     pub(crate) fn verdict(&mut self, good: bool, words: &str) {
-        let mark = if good { paint(GOOD, "\u{2713}") } else { paint(BAD, "\u{2717}") };
         let mut lines = wrap(words, WIDTH - 4).into_iter();
-        self.row(&format!("{mark} {}", lines.next().unwrap_or_default()));
+        self.row(&format!("{} {}", mark(good), lines.next().unwrap_or_default()));
         for line in lines {
             self.row(&format!("  {line}"));
         }

@@ -1,5 +1,6 @@
 //! What is going on, on standard error, for steps that take long enough to wonder.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -22,7 +23,7 @@ impl Progress {
     }
 
     /// `name` is what happens from now on.
-    pub(crate) fn begin(&mut self, name: &'static str) {
+    pub(crate) fn begin(&mut self, name: impl Into<Cow<'static, str>>) {
         self.bar.finish_and_clear();
         self.bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         self.bar.set_message(name);

@@ -13,7 +13,7 @@ use super::outcome::{Handover, NodeFree, Outcome};
 use super::plan::Plan;
 use super::workload::Stage;
 use super::world::{Site, World};
-use super::{Args, census, fate, give_back, misuse, vmap, workload};
+use super::{Args, Variant, census, domain, fate, give_back, misuse, vmap, workload};
 use crate::Trouble;
 use crate::frames;
 use crate::progress::Progress;
@@ -144,8 +144,10 @@ pub(crate) fn drive<'m>(
     findings.equal("free memory counted as blocks", census.all.frames, states.free);
     findings.equal("free memory of all nodes", nodes.iter().map(|n| n.free).sum(), states.free);
     check_reserved(&world, machine, &mut findings);
-    clock.progress.end();
     let World { taken, remarks, .. } = world;
+    drop(site);
+    let life = clock.step("one domain's life", |_| life(machine, cpus, &mut findings))?;
+    clock.progress.end();
     Ok(Outcome {
         machine,
         xen_heap: layout.xen_heap,
@@ -162,6 +164,7 @@ pub(crate) fn drive<'m>(
         plan,
         returned,
         mapped,
+        life,
         fates,
         misuses,
         tally,
@@ -174,6 +177,24 @@ pub(crate) fn drive<'m>(
         total: since.elapsed(),
         peak: ProcessMemory::now().ok().map(|memory| memory.peak),
     })
+}
+
+/// One domain's life, on a machine of its own that has all of its memory mapped: records take many
+/// times the memory of the index, which neither a small machine has nor a small Xen heap.
+fn life(
+    machine: &Machine,
+    cpus: u32,
+    findings: &mut Findings,
+) -> Result<Option<domain::Life>, Trouble> {
+    let layout = Layout::new(machine, Variant::Unified);
+    let plan = Plan::new(machine, &layout);
+    let mut site = Site::new(machine, &layout)
+        .map_err(|error| Trouble::Input(format!("{}: {error}", machine.name)))?;
+    let world = World::boot_with_records(&mut site, machine, &layout, &plan)?;
+    match world.memory.start(cpus) {
+        Ok(()) => Ok(domain::live(&world, findings)),
+        Err(_) => Ok(None),
+    }
 }
 
 /// At the end every frame is free or withheld, and nothing else.

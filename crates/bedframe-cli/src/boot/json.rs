@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::domain::Life;
 use super::outcome::Outcome;
 
 #[derive(Serialize)]
@@ -19,6 +20,7 @@ struct Object<'a> {
     free_frames: u64,
     withheld: Withheld,
     vmap: Vmap,
+    domain: Option<Domain>,
     workload: Workload,
     validate: &'a str,
 }
@@ -43,6 +45,26 @@ struct Vmap {
     early_pages: u64,
     late_pages: u64,
     faults: u64,
+}
+
+#[derive(Serialize)]
+struct Domain {
+    quota: u64,
+    allocated_frames: u64,
+    adopted_frames: u64,
+    extra_frames: u64,
+    nodes: Vec<DomainNode>,
+    refused: u64,
+    relinquish_calls: u64,
+    relinquish_ns: u64,
+    relinquished_frames: u64,
+    referenced_frames: u64,
+}
+
+#[derive(Serialize)]
+struct DomainNode {
+    id: u32,
+    frames: u64,
 }
 
 #[derive(Serialize)]
@@ -84,6 +106,7 @@ pub(crate) fn write(outcome: &Outcome<'_>) -> String {
             late_pages: outcome.mapped.late,
             faults: outcome.mapped.faults,
         },
+        domain: outcome.life.as_ref().map(domain),
         workload: Workload {
             ops: outcome.tally.ops,
             refusals: outcome.tally.refusals,
@@ -95,4 +118,20 @@ pub(crate) fn write(outcome: &Outcome<'_>) -> String {
     let mut text = serde_json::to_string_pretty(&object).unwrap_or_default();
     text.push('\n');
     text
+}
+
+fn domain(life: &Life) -> Domain {
+    let nodes = life.nodes.iter().map(|(node, frames)| DomainNode { id: node.0, frames: *frames });
+    Domain {
+        quota: life.quota,
+        allocated_frames: life.allocated,
+        adopted_frames: life.adopted,
+        extra_frames: life.extra,
+        nodes: nodes.collect(),
+        refused: life.refused,
+        relinquish_calls: life.calls,
+        relinquish_ns: life.took.as_nanos() as u64,
+        relinquished_frames: life.gone,
+        referenced_frames: life.kept,
+    }
 }

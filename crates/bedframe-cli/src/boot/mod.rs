@@ -3,10 +3,11 @@
 //! [`drive`] is the boot, step by step: [`layout`] says what the map is like and [`plan`] what boot
 //! will allocate; [`world`] makes the machine and boots it; [`garbage`] fills the memory that
 //! metadata lies in; [`give_back`] frees all that boot held; [`vmap`] maps scattered frames before
-//! hand-over and after; [`workload`] uses the heap, with [`live`] as its books; [`census`], [`fate`]
+//! hand-over and after; [`workload`] uses the heap, with [`live`] as its books; [`domain`] is one domain's life; [`census`], [`fate`]
 //! and [`misuse`] judge. The [`outcome`] is told as a [`story`] or as [`json`].
 
 mod census;
+mod domain;
 mod drive;
 mod fate;
 mod findings;

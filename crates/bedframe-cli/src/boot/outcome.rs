@@ -6,6 +6,7 @@ use bedframe::{NodeId, StateCounts, XenHeap};
 use bedframe_firmware::Machine;
 
 use super::census::Census;
+use super::domain::Life;
 use super::fate::Fate;
 use super::findings::Findings;
 use super::give_back::Returned;
@@ -26,6 +27,8 @@ pub(crate) struct Outcome<'m> {
     pub(crate) handover: Handover,
     pub(crate) returned: Returned,
     pub(crate) mapped: Mapped,
+    /// One domain's life, if the machine has memory to spare.
+    pub(crate) life: Option<Life>,
     pub(crate) fates: Vec<Fate>,
     /// Calls that were refused as they must be.
     pub(crate) misuses: u64,

@@ -67,6 +67,27 @@ impl<'s> World<'s> {
         plan: &Plan,
     ) -> Result<Self, Trouble> {
         let memory = Memory::new(site.platform.clone());
+        Self::boot_into(memory, site, machine, layout, plan)
+    }
+
+    /// The same, with space for records, so that frames can have owners.
+    pub(crate) fn boot_with_records(
+        site: &'s mut Site,
+        machine: &Machine,
+        layout: &Layout,
+        plan: &Plan,
+    ) -> Result<Self, Trouble> {
+        let memory = Memory::new(site.platform.clone()).with_records();
+        Self::boot_into(memory, site, machine, layout, plan)
+    }
+
+    fn boot_into(
+        memory: Memory<HostedPlatform>,
+        site: &'s mut Site,
+        machine: &Machine,
+        layout: &Layout,
+        plan: &Plan,
+    ) -> Result<Self, Trouble> {
         let mut world = Self {
             memory,
             taken: Vec::new(),

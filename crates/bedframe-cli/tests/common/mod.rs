@@ -119,7 +119,27 @@ pub fn check(run: &Run) -> Value {
     // Every page once it was unmapped, and a guard on both sides of each mapping.
     let mapped = (early, late, faults) == (64, 64, 64 + 64 + 4);
     assert!(mapped || (early == 0 && all < 65_536), "{object:#}");
+    check_domain(&object, all);
     assert_eq!(number(&object, &["workload", "failures"]), 0, "{object:#}");
     assert_eq!(object["validate"], "ok");
     object
+}
+
+/// One domain's life: it got all that it may have, every wrong call was refused, and all came back.
+fn check_domain(object: &Value, all: u64) {
+    if object["domain"].is_null() {
+        assert!(all < 65_536, "{object:#}");
+        return;
+    }
+    let of = |field| number(object, &["domain", field]);
+    assert_eq!(of("allocated_frames") + of("adopted_frames"), of("quota"), "{object:#}");
+    assert_eq!(
+        (of("extra_frames"), of("refused"), of("referenced_frames")),
+        (16, 5, 1),
+        "{object:#}"
+    );
+    assert_eq!(of("relinquished_frames") + 1, of("quota") + 16, "{object:#}");
+    assert!(of("relinquish_calls") > 1 && of("relinquish_ns") > 0, "{object:#}");
+    let nodes = object["domain"]["nodes"].as_array().unwrap();
+    assert_eq!(nodes.len(), object["nodes"].as_array().unwrap().len().min(2), "{object:#}");
 }

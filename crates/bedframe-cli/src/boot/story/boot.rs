@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bedframe::Mfn;
+use bedframe::{Mfn, NodeId};
 
 use crate::boot::fate::Fate;
 use crate::boot::outcome::Outcome;
@@ -132,6 +132,38 @@ pub(super) fn mapped(page: &mut Page, outcome: &Outcome<'_>) {
         some(mapped.late, "page"),
         some(mapped.faults, "guard and unmapped page"),
     ));
+}
+
+/// One domain, from its first frame to its last.
+pub(super) fn domain(page: &mut Page, outcome: &Outcome<'_>) {
+    page.heading(
+        "domain",
+        "one life, on the same map booted once more, all of it mapped, with records",
+    );
+    let Some(life) = &outcome.life else {
+        page.row("this machine has no memory to spare for a domain");
+        return;
+    };
+    let on = |(node, frames): &(NodeId, u64)| format!("{} on node {node}", size(*frames));
+    let nodes: Vec<String> = life.nodes.iter().map(on).collect();
+    let row = |name: &str, frames: u64, remark: &str| {
+        format!("{name:12}{:>10}{:>12}  {}", count(frames), size(frames), faint(remark))
+    };
+    page.row(&row(
+        "quota",
+        life.quota,
+        &format!("{} were refused by name", some(life.refused, "wrong call")),
+    ));
+    page.row(&row("adopted", life.adopted, "boot memory that became its own where it lies"));
+    page.row(&row("allocated", life.allocated, &nodes.join(", ")));
+    page.row(&row("extra", life.extra, "not accounted"));
+    let taken = some(life.calls, "bounded call");
+    page.row(&row(
+        "relinquished",
+        life.gone,
+        &format!("after its death, by {taken} in {}", time(life.took)),
+    ));
+    page.row(&row("kept", life.kept, "until a device gave its reference back"));
 }
 
 /// Some of each kind, in ascending order.

@@ -20,6 +20,7 @@ pub(crate) fn write(outcome: &Outcome<'_>) -> String {
     boot::handover(&mut page, outcome);
     boot::seed(&mut page, outcome);
     boot::mapped(&mut page, outcome);
+    boot::domain(&mut page, outcome);
     workload(&mut page, outcome);
     heap::free(&mut page, outcome);
     steps(&mut page, outcome);
