@@ -20,7 +20,7 @@ type Found = Result<FrameRange, AllocError>;
 fn world(free: u64, claimed: u64) -> World {
     let world = World::few(free);
     if claimed > 0 {
-        world.memory.stake(&world.stakes[0], claimed).unwrap();
+        world.memory.stake(&world.stakes[0], Scope::Machine, claimed).unwrap();
     }
     world
 }
@@ -28,14 +28,14 @@ fn world(free: u64, claimed: u64) -> World {
 /// A chunk of which 111 frames are free and nobody claims them; some of these are in the share of CPU 0.
 fn with_share() -> World {
     let mut world = World::chunks(1);
-    world.memory.stake(&world.stakes[0], 400).unwrap();
+    world.memory.stake(&world.stakes[0], Scope::Machine, 400).unwrap();
     let found = world.alloc(&ONE);
     assert!(got(&mut world, found));
     world
 }
 
 fn stake(world: &World, which: usize, frames: u64) -> Result<(), ClaimError> {
-    world.memory.stake(&world.stakes[which], frames)
+    world.memory.stake(&world.stakes[which], Scope::Machine, frames)
 }
 
 fn take_claimed(world: &World) -> Found {

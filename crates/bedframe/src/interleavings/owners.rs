@@ -4,7 +4,7 @@ use super::explore;
 use super::world::{ONE, World, few};
 use crate::addr::FrameRange;
 use crate::error::FreeRefusal;
-use crate::memory::ReferenceError;
+use crate::memory::{ReferenceError, Withdrawal};
 use crate::owners::{Accounting, DomainError, DomainId, OwnerError, OwnerRefusal};
 use crate::state::PageState;
 
@@ -70,6 +70,50 @@ fn an_assignment_and_a_free() {
                 }
                 Err(error) => assert_eq!(error.why, FreeRefusal::Owned),
             }
+        },
+    );
+}
+
+/// A frame is assigned and withdrawn: withdrawn first it is not assigned; assigned first it is to be withdrawn
+/// when its owner gives it back, and is. Neither step rewrites what the other wrote.
+#[test]
+fn an_assignment_and_an_offlining() {
+    explore(
+        3,
+        owned,
+        |world| world.memory.assign(A, frame(), COUNTED),
+        |world| world.memory.offline(frame().start()),
+        |world, given, withdrawn| {
+            assert_eq!(withdrawn, Ok(Withdrawal::Pending));
+            assert_eq!(world.memory.state(frame().start()), PageState::Offlining);
+            assert_eq!(world.memory.owner(frame().start()).is_some(), given.is_ok());
+            assert_eq!(accounted(world, A), u64::from(given.is_ok()));
+            if given.is_ok() {
+                world.memory.free_owned(A, frame()).unwrap();
+            } else {
+                assert_eq!(refusal(given), OwnerRefusal::State(PageState::Offlining));
+                world.memory.free(frame()).unwrap();
+            }
+            assert_eq!(world.memory.state(frame().start()), PageState::Offlined);
+            assert_eq!(accounted(world, A), 0);
+            world.gone(frame());
+        },
+    );
+}
+
+/// An owner's frame is withdrawn while he gives it back.
+#[test]
+fn a_free_by_the_owner_and_an_offlining() {
+    explore(
+        3,
+        || of_a(0),
+        |world| world.memory.free_owned(A, frame()),
+        |world| world.memory.offline(frame().start()),
+        |world, freed, withdrawn| {
+            assert!(freed.is_ok() && withdrawn.is_ok(), "{freed:?} and {withdrawn:?}");
+            assert_eq!(world.memory.state(frame().start()), PageState::Offlined);
+            assert_eq!(world.memory.owner(frame().start()), None);
+            world.gone(frame());
         },
     );
 }
