@@ -162,6 +162,10 @@
 //! is [given back](Memory::unreference). Frames of the Xen heap are [lent](Memory::lend). A dying domain is
 //! [taken apart](Memory::relinquish) in as many steps as the caller likes.
 //!
+//! A domain finds zeros in what is allocated for it, whoever had the frames before: what is not known to be scrubbed
+//! is scrubbed then, or has been by an idle CPU's [`Memory::scrub`]. A kernel that flushes TLBs late says so by
+//! [`Platform::defers_flushes`]; then no frame has a new user while a CPU may reach it through its last owner's mapping.
+//!
 //! # Scattered frames in a row
 //!
 //! A [`Vmap`] maps frames that lie anywhere at contiguous virtual pages, with unmapped guard pages
@@ -178,6 +182,7 @@
 //! chunk or the ledger is held, a pause for loops that wait, and the hook for misuse. With several
 //! CPUs give each a number ([`Platform::cpu`]): numbers choose hints, so a stale one costs time and
 //! nothing else. If an interrupt can allocate or free, [`Platform::mask_interrupts`] must keep it off.
+//! Frames that are not mapped are scrubbed by the embedder's [`Platform::scrub`] only.
 //!
 //! # What it does not need
 //!
