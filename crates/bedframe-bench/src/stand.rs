@@ -134,6 +134,14 @@ pub(crate) struct Stand<C> {
 impl<C: Contender> Stand<C> {
     /// All memory is free.
     pub(crate) fn new(context: &Context<'_>) -> Result<Self, Trouble> {
+        Self::with(context, C::new)
+    }
+
+    /// The same with a contender that is made in another way.
+    pub(crate) fn with(
+        context: &Context<'_>,
+        make: impl FnOnce(Machine) -> Result<C, Trouble>,
+    ) -> Result<Self, Trouble> {
         let cell = *context.cell;
         let frames = context.frames(C::NATURE);
         let machine = Machine { frames, cpus: cell.threads, order: cell.order };
@@ -147,7 +155,7 @@ impl<C: Contender> Stand<C> {
             failures: 0,
         };
         Ok(Self {
-            contender: C::new(machine)?,
+            contender: make(machine)?,
             lanes: (0..cell.threads).map(lane).collect(),
             machine,
             cell,
