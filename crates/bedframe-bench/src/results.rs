@@ -29,7 +29,7 @@ pub enum Metric {
     RelinquishNs,
     /// Nanoseconds for all of them.
     TotalNs,
-    /// Nanoseconds that the longest of the calls for that took, of 64 steps each.
+    /// Nanoseconds that the longest of the calls for that had a processor, of 64 steps each.
     LongestNs,
     /// Nanoseconds for a frame that the idle scrubber scrubs.
     ScrubNs,

@@ -113,7 +113,7 @@ pub trait Cpu {
     fn free(&mut self, frame: u32, order: u8) -> bool;
 }
 
-/// The most frames that any contender manages: 4 GiB.
+/// The most frames that contenders manage side by side: 4 GiB.
 pub const MOST_FRAMES: u64 = 1 << 20;
 
 /// Frames of those that would take minutes with more: 64 MiB.

@@ -7,7 +7,7 @@ use bedframe::DomainError;
 use super::{Context, Subject};
 use crate::contender::{Domain, GUEST, Owner};
 use crate::results::{Metric, Reading};
-use crate::stand::{Lane, Stand, each_took, give_all, take_share};
+use crate::stand::{Lane, Stand, each_took, give_all, take_share, thread_time};
 use crate::trouble::Trouble;
 
 /// Steps of a call: what a kernel does between two looks at what else there is to do.
@@ -52,18 +52,18 @@ fn take_apart(cpu: &Owner<'_>, frames: u64) -> Result<Taken, DomainError> {
     let memory = cpu.memory();
     memory.kill_domain(GUEST)?;
     let (mut taken, begin) = (Taken::default(), Instant::now());
-    let mut before = begin;
+    let mut before = thread_time();
     loop {
         let step = memory.relinquish(GUEST, STEPS)?;
-        let now = Instant::now();
-        taken.longest = taken.longest.max(now - before);
+        let now = thread_time();
+        taken.longest = taken.longest.max(now.saturating_sub(before));
         before = now;
         taken.frames += step.gone;
         if step.done || step.gone == 0 {
             break;
         }
     }
-    taken.all = before - begin;
+    taken.all = begin.elapsed();
     memory.destroy_domain(GUEST)?;
     memory.create_domain(GUEST, frames)?;
     Ok(taken)

@@ -13,11 +13,13 @@ const BUDGET: u64 = 64;
 
 pub(crate) struct Scrub {
     stand: Stand<Bedframe>,
+    /// In every second round: what runs first finds other things in the caches.
+    memset_first: bool,
 }
 
 impl Scrub {
     pub(crate) fn new(context: &Context<'_>) -> Result<Self, Trouble> {
-        let mut scrub = Self { stand: Stand::new(context)? };
+        let mut scrub = Self { stand: Stand::new(context)?, memset_first: false };
         scrub.round()?; // The host has not given any of the memory yet.
         Ok(scrub)
     }
@@ -38,12 +40,18 @@ pub(crate) fn scrub_all(cpu: &Caller<'_>) -> u64 {
 impl Subject for Scrub {
     fn round(&mut self) -> Result<Vec<Reading>, Trouble> {
         let frames = self.stand.machine.frames;
+        self.memset_first = !self.memset_first;
+        let memset_first = self.memset_first;
         let (memset, scrub, scrubbed) = on_one_cpu(&self.stand.contender, |cpu| {
-            let memset = cpu.memset(frames);
-            // They were in use, so they are dirty.
+            // Frames that were in use are dirty.
+            let mut memset = cpu.memset(frames);
             let since = Instant::now();
             let scrubbed = scrub_all(cpu);
-            (memset, since.elapsed(), scrubbed)
+            let scrub = since.elapsed();
+            if !memset_first {
+                memset = cpu.memset(frames);
+            }
+            (memset, scrub, scrubbed)
         });
         let wrong = |what: &str| self.stand.contradiction(what.into());
         let memset = memset.ok_or_else(|| wrong("not all frames are free"))?;
