@@ -1,5 +1,5 @@
 //! How many instructions Bedframe's own paths take, and beside them those of the sketch, the bare steps on
-//! bits that no allocator of this layout does without:
+//! bits that no allocator of this layout does without, and some for frames of a domain:
 //! `cargo bench -p bedframe-bench --bench instructions`.
 //!
 //! Callgrind counts, so a busy machine counts the same as a quiet one, and a regression of a single
@@ -8,7 +8,7 @@
 
 use std::hint::black_box;
 
-use bedframe_bench::contender::{Bedframe, Contender, Cpu, Machine, Sketch};
+use bedframe_bench::contender::{Bedframe, Contender, Cpu, Domain, Machine, Sketch};
 use gungraun::{library_benchmark, library_benchmark_group, main};
 
 /// Frames of the machine: 256 MiB, which valgrind walks in a moment.
@@ -88,9 +88,12 @@ fn free_all<C: Contender>(mut stand: Stand<C>) -> Stand<C> {
 #[bench::sketch_order_0(stand::<Sketch>(0, 0))]
 #[bench::order_0_half(stand::<Bedframe>(0, 50))]
 #[bench::sketch_order_0_half(stand::<Sketch>(0, 50))]
+#[bench::domain_order_0(stand::<Domain>(0, 0))]
+#[bench::domain_order_0_half(stand::<Domain>(0, 50))]
 #[bench::order_3(stand::<Bedframe>(3, 0))]
 #[bench::order_9(stand::<Bedframe>(9, 0))]
 #[bench::sketch_order_9(stand::<Sketch>(9, 0))]
+#[bench::domain_order_9(stand::<Domain>(9, 0))]
 fn pairs<C: Contender>(stand: Stand<C>) -> Stand<C> {
     let order = stand.order;
     let mut cpu = stand.contender.cpu(0);

@@ -2,8 +2,9 @@
 //!
 //! [`run`] is the engine of `bedframe bench`. It measures [`CONTENDERS`] in every [`Workload`]:
 //!
-//! * Everything is metadata only: 4 GiB of frames, of which none is touched. `free-list` and the
-//!   model manage 64 MiB, since with more each call takes them milliseconds.
+//! * Nearly everything is metadata only: 4 GiB of frames, of which none is touched. `free-list` and the
+//!   model manage 64 MiB, since with more each call takes them milliseconds; a dying domain has up to
+//!   64 GiB; and where scrubbing is measured the bytes of 256 MiB are written.
 //! * What is in one line of the table is measured in the same rounds, each contender once a round, in
 //!   rotated order. A figure is the median of the rounds; least and most are beside it.
 //! * Each thread stays on a processor of its own. With several threads a figure is the mean of what
@@ -18,6 +19,10 @@
 //! frames, and is shown as what it is. The sketch is no peer at all but the floor of the layout: the
 //! locked instructions on bare bits, without which no frame of Bedframe's changes hands. What is above it
 //! is the price of checks, packing and merging; [`Figure::to_floor`] says how much that is.
+//!
+//! Owners, scrubbing and offlining no other has. What these cost is set beside what it is to be compared
+//! with in the same rounds: a domain's frames beside nobody's, a domain that dies beside one that gives back, the
+//! scrubber beside filling with zeros, allocations while another CPU scrubs beside those at rest.
 //!
 //! # Without the program
 //!

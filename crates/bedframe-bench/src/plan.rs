@@ -39,11 +39,29 @@ pub enum Workload {
     Handover,
     /// Hand-over in memory that nobody has touched.
     HandoverCold,
+    /// Allocate for a domain and give back, beside the same for nobody: again and again, then all
+    /// of memory.
+    Owned,
+    /// Make allocated blocks a domain's, and nobody's again.
+    Assign,
+    /// Take a dying domain apart: 64 GiB of blocks of order 9, and 1 GiB of single frames; beside
+    /// it, a living one gives the same back.
+    Relinquish,
+    /// Scrub all of memory, beside filling it with zeros.
+    Scrub,
+    /// How long single allocations take: in dirty memory at rest, while another CPU scrubs it, and
+    /// when all is scrubbed.
+    Latency,
+    /// The same with clean frames.
+    LatencyClean,
+    /// Withdraw a frame of each 2 MiB and let it come back: free ones where all of memory is free and
+    /// where half is in use, and, where all is, frames in use, which are freed in between.
+    Offline,
 }
 
 impl Workload {
     /// All of them, in the order in which they run.
-    pub const ALL: [Workload; 16] = [
+    pub const ALL: [Workload; 23] = [
         Workload::Repeat,
         Workload::RepeatHalf,
         Workload::Bulk,
@@ -60,6 +78,13 @@ impl Workload {
         Workload::Metadata,
         Workload::Handover,
         Workload::HandoverCold,
+        Workload::Owned,
+        Workload::Assign,
+        Workload::Relinquish,
+        Workload::Scrub,
+        Workload::Latency,
+        Workload::LatencyClean,
+        Workload::Offline,
     ];
 
     /// How it is named on the command line and in results.
@@ -82,6 +107,13 @@ impl Workload {
             Workload::Metadata => "metadata",
             Workload::Handover => "handover",
             Workload::HandoverCold => "handover-cold",
+            Workload::Owned => "owned",
+            Workload::Assign => "assign",
+            Workload::Relinquish => "relinquish",
+            Workload::Scrub => "scrub",
+            Workload::Latency => "latency",
+            Workload::LatencyClean => "latency-clean",
+            Workload::Offline => "offline",
         }
     }
 
@@ -141,6 +173,14 @@ pub(crate) struct Plan {
     pub(crate) mixed_pairs: u64,
     /// Machines to hand over.
     pub(crate) tib: &'static [u64],
+    /// Frames that a dying domain has as blocks of order 9.
+    pub(crate) dying_blocks: u64,
+    /// Frames that it has one by one.
+    pub(crate) dying_frames: u64,
+    /// Frames whose bytes are written.
+    pub(crate) real_frames: u64,
+    /// Allocations of which each is timed by itself.
+    pub(crate) latencies: usize,
 }
 
 impl Effort {
@@ -156,6 +196,10 @@ impl Effort {
                 fewer_pairs: 10_000_000,
                 mixed_pairs: 1_000_000,
                 tib: &[1, 2, 4, 8, 16, 32, 64],
+                dying_blocks: 1 << 24,
+                dying_frames: 1 << 18,
+                real_frames: 1 << 16,
+                latencies: 1 << 15,
             },
             Effort::Quick => Plan {
                 rounds: 5,
@@ -167,6 +211,10 @@ impl Effort {
                 fewer_pairs: 1_000_000,
                 mixed_pairs: 100_000,
                 tib: &[1, 4, 16, 64],
+                dying_blocks: 1 << 24,
+                dying_frames: 1 << 18,
+                real_frames: 1 << 16,
+                latencies: 1 << 14,
             },
             Effort::Tiny => Plan {
                 rounds: 2,
@@ -178,6 +226,10 @@ impl Effort {
                 fewer_pairs: 1 << 18,
                 mixed_pairs: 1 << 18,
                 tib: &[1],
+                dying_blocks: 1 << 13,
+                dying_frames: 1 << 12,
+                real_frames: 1 << 12,
+                latencies: 1 << 9,
             },
         }
     }
@@ -237,6 +289,19 @@ pub(crate) fn cells(effort: Effort, threads: &[usize]) -> Vec<Cell> {
         for &tib in plan.tib {
             cells.push(Cell { tib: Some(tib), ..cell(workload, 0, 1, 0) });
         }
+    }
+    for workload in [Workload::Owned, Workload::Assign, Workload::Relinquish] {
+        for order in [0, 9] {
+            cells.push(cell(workload, order, 1, 0));
+        }
+    }
+    cells.push(cell(Workload::Scrub, 0, 1, 0));
+    if threads.iter().any(|threads| *threads >= 2) {
+        cells.push(cell(Workload::Latency, 0, 2, 0));
+        cells.push(cell(Workload::LatencyClean, 0, 2, 0));
+    }
+    for occupancy in [0, 50, 100] {
+        cells.push(cell(Workload::Offline, 0, 1, occupancy));
     }
     cells
 }

@@ -21,9 +21,67 @@ pub enum Metric {
     HandoverNs,
     /// Bytes of metadata for each frame.
     BytesPerFrame,
+    /// Nanoseconds for making a block that is nobody's a domain's.
+    AssignNs,
+    /// Nanoseconds for making it nobody's again.
+    StealNs,
+    /// Nanoseconds for each block that a dying domain had, taken from it.
+    RelinquishNs,
+    /// Nanoseconds for all of them.
+    TotalNs,
+    /// Nanoseconds that the longest of the calls for that had a processor, of 64 steps each.
+    LongestNs,
+    /// Nanoseconds for a frame that the idle scrubber scrubs.
+    ScrubNs,
+    /// Nanoseconds for a frame that is filled with zeros, and nothing else.
+    MemsetNs,
+    /// Nanoseconds that half of all allocations took at most, the clock's own time included.
+    P50Ns,
+    /// The same for 99 of 100.
+    P99Ns,
+    /// As [`Metric::P50Ns`], while another CPU scrubs.
+    ScrubbingP50Ns,
+    /// As [`Metric::P99Ns`], while another CPU scrubs.
+    ScrubbingP99Ns,
+    /// As [`Metric::P50Ns`], when all of memory has been scrubbed.
+    ScrubbedP50Ns,
+    /// As [`Metric::P99Ns`], when all of memory has been scrubbed.
+    ScrubbedP99Ns,
+    /// Nanoseconds that half of all readings of the clock took at most: what is in the figures above.
+    ClockNs,
+    /// Nanoseconds for withdrawing a frame.
+    OfflineNs,
+    /// Nanoseconds for letting it come back.
+    OnlineNs,
 }
 
 impl Metric {
+    /// All of them.
+    pub const ALL: [Metric; 22] = [
+        Metric::PairNs,
+        Metric::AllocNs,
+        Metric::FreeNs,
+        Metric::Order9Percent,
+        Metric::HandoverNs,
+        Metric::BytesPerFrame,
+        Metric::AssignNs,
+        Metric::StealNs,
+        Metric::RelinquishNs,
+        Metric::TotalNs,
+        Metric::LongestNs,
+        Metric::ScrubNs,
+        Metric::MemsetNs,
+        Metric::P50Ns,
+        Metric::P99Ns,
+        Metric::ScrubbingP50Ns,
+        Metric::ScrubbingP99Ns,
+        Metric::ScrubbedP50Ns,
+        Metric::ScrubbedP99Ns,
+        Metric::ClockNs,
+        Metric::OfflineNs,
+        Metric::OnlineNs,
+    ];
+
     /// How it is named in results.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -34,6 +92,22 @@ impl Metric {
             Metric::Order9Percent => "order9_percent",
             Metric::HandoverNs => "handover_ns",
             Metric::BytesPerFrame => "bytes_per_frame",
+            Metric::AssignNs => "assign_ns",
+            Metric::StealNs => "steal_ns",
+            Metric::RelinquishNs => "relinquish_ns",
+            Metric::TotalNs => "total_ns",
+            Metric::LongestNs => "longest_ns",
+            Metric::ScrubNs => "scrub_ns",
+            Metric::MemsetNs => "memset_ns",
+            Metric::P50Ns => "p50_ns",
+            Metric::P99Ns => "p99_ns",
+            Metric::ScrubbingP50Ns => "scrubbing_p50_ns",
+            Metric::ScrubbingP99Ns => "scrubbing_p99_ns",
+            Metric::ScrubbedP50Ns => "scrubbed_p50_ns",
+            Metric::ScrubbedP99Ns => "scrubbed_p99_ns",
+            Metric::ClockNs => "clock_ns",
+            Metric::OfflineNs => "offline_ns",
+            Metric::OnlineNs => "online_ns",
         }
     }
 }
@@ -128,14 +202,7 @@ mod tests {
 
     #[test]
     fn names_are_what_is_serialised() {
-        for metric in [
-            Metric::PairNs,
-            Metric::AllocNs,
-            Metric::FreeNs,
-            Metric::Order9Percent,
-            Metric::HandoverNs,
-            Metric::BytesPerFrame,
-        ] {
+        for metric in Metric::ALL {
             let text = serde_json::to_string(&metric).unwrap();
             assert_eq!(text, format!("\"{}\"", metric.name()));
         }

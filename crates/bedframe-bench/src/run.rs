@@ -6,7 +6,9 @@
 use serde::Serialize;
 
 use crate::aims::{Verdict, judge};
-use crate::contender::{Bedframe, Bitmap, Buddy, Cache, Contender, List, Magazine, Model, Sketch};
+use crate::contender::{
+    Bedframe, Bitmap, Buddy, Cache, Contender, Domain, List, Magazine, Model, Sketch,
+};
 use crate::plan::{Cell, Effort, Workload, cells};
 use crate::results::{Figure, Metric};
 use crate::trouble::Trouble;
@@ -57,7 +59,7 @@ const fn entry<C: Contender + 'static>() -> Entry {
 }
 
 /// Everyone who can be measured.
-pub const CONTENDERS: [Entry; 8] = [
+pub const CONTENDERS: [Entry; 9] = [
     entry::<Bedframe>(),
     entry::<Sketch>(),
     entry::<Magazine>(),
@@ -66,6 +68,7 @@ pub const CONTENDERS: [Entry; 8] = [
     entry::<Buddy>(),
     entry::<List>(),
     entry::<Model>(),
+    entry::<Domain>(),
 ];
 
 impl Settings {

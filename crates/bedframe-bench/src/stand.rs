@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::contender::{Contender, Cpu, Machine};
 use crate::plan::Cell;
@@ -134,6 +135,14 @@ pub(crate) struct Stand<C> {
 impl<C: Contender> Stand<C> {
     /// All memory is free.
     pub(crate) fn new(context: &Context<'_>) -> Result<Self, Trouble> {
+        Self::with(context, C::new)
+    }
+
+    /// The same with a contender that is made in another way.
+    pub(crate) fn with(
+        context: &Context<'_>,
+        make: impl FnOnce(Machine) -> Result<C, Trouble>,
+    ) -> Result<Self, Trouble> {
         let cell = *context.cell;
         let frames = context.frames(C::NATURE);
         let machine = Machine { frames, cpus: cell.threads, order: cell.order };
@@ -147,7 +156,7 @@ impl<C: Contender> Stand<C> {
             failures: 0,
         };
         Ok(Self {
-            contender: C::new(machine)?,
+            contender: make(machine)?,
             lanes: (0..cell.threads).map(lane).collect(),
             machine,
             cell,
@@ -301,6 +310,13 @@ impl Distinct {
 /// The mean over CPUs of what each measured.
 pub(crate) fn mean(each: &[f64]) -> f64 {
     each.iter().sum::<f64>() / each.len().max(1) as f64
+}
+
+/// The time for which the calling thread has had a processor. Where the longest of many short stretches is
+/// looked for, any other clock says how long other threads had it.
+pub(crate) fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// Nanoseconds that each of `count` took.

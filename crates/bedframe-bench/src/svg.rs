@@ -13,8 +13,10 @@ const ROW: f64 = 17.0;
 const TOP: f64 = 96.0;
 
 /// Colours that can be told apart, also by those who see few.
-const COLOURS: [&str; CONTENDERS.len()] =
-    ["#0072b2", "#7b61c9", "#8a8a84", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"];
+const COLOURS: [&str; CONTENDERS.len()] = [
+    "#0072b2", "#7b61c9", "#8a8a84", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9",
+    "#a6761d",
+];
 
 const STYLE: &str = r##"<style>
   text { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }

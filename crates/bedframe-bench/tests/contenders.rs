@@ -2,7 +2,7 @@
 
 use bedframe_bench::Workload;
 use bedframe_bench::contender::{
-    Bedframe, Bitmap, Buddy, Cache, Contender, Cpu, List, Machine, Magazine, Model, Sketch,
+    Bedframe, Bitmap, Buddy, Cache, Contender, Cpu, Domain, List, Machine, Magazine, Model, Sketch,
 };
 
 const FRAMES: u64 = 1 << 12;
@@ -20,8 +20,12 @@ fn take_all<C: Contender>(contender: &C, cpu: &mut impl Cpu, order: u8) -> Vec<u
 }
 
 fn serves<C: Contender>() {
+    serves_in::<C>(Workload::Bulk);
+}
+
+fn serves_in<C: Contender>(workload: Workload) {
     assert!(C::NATURE.most_frames >= FRAMES && !C::NATURE.about.is_empty());
-    for order in [0, 3, 9].into_iter().filter(|order| C::fits(Workload::Bulk, *order)) {
+    for order in [0, 3, 9].into_iter().filter(|order| C::fits(workload, *order)) {
         let contender = C::new(Machine { frames: FRAMES, cpus: 1, order }).unwrap();
         assert_eq!(contender.check(FRAMES, Some(FRAMES / 512)), Ok(()), "{}", C::NAME);
         for seed in 1..=2 {
@@ -46,6 +50,7 @@ fn every_frame_is_handed_out_once_and_again_after_it_came_back() {
     serves::<Buddy>();
     serves::<List>();
     serves::<Model>();
+    serves_in::<Domain>(Workload::Owned);
 }
 
 fn shares<C: Contender>() {
@@ -66,6 +71,7 @@ fn who_shares_gives_a_frame_to_any_cpu() {
     shares::<Buddy>();
     shares::<List>();
     shares::<Model>();
+    shares::<Domain>();
 }
 
 /// Frees a block twice.
@@ -81,6 +87,8 @@ fn frees_twice<C: Contender>(order: u8) -> bool {
 fn who_claims_to_see_a_double_free_sees_it() {
     assert!(!frees_twice::<Bedframe>(0));
     assert!(!frees_twice::<Bedframe>(9));
+    assert!(!frees_twice::<Domain>(0));
+    assert!(!frees_twice::<Domain>(9));
     assert!(!frees_twice::<Sketch>(0));
     assert!(!frees_twice::<Sketch>(9));
     assert!(!frees_twice::<Bitmap>(0));

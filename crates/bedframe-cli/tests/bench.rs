@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use common::{Run, Scratch, bedframe};
 use serde_json::Value;
 
-const ALLOCATORS: [&str; 8] = [
+const ALLOCATORS: [&str; 9] = [
     "bedframe",
     "sketch",
     "magazine",
@@ -16,6 +16,7 @@ const ALLOCATORS: [&str; 8] = [
     "buddy_system_allocator",
     "free-list",
     "model",
+    "bedframe-domain",
 ];
 
 fn object(run: &Run) -> Value {
@@ -63,16 +64,51 @@ fn everything_is_measured_and_written_as_one_object() {
         "metadata",
         "handover",
         "handover-cold",
+        "owned",
+        "assign",
+        "relinquish",
+        "scrub",
+        "latency",
+        "latency-clean",
+        "offline",
     ];
     assert_eq!(all(results, "workload"), BTreeSet::from(workloads));
-    let metrics =
-        ["pair_ns", "alloc_ns", "free_ns", "order9_percent", "handover_ns", "bytes_per_frame"];
+    let metrics = [
+        "pair_ns",
+        "alloc_ns",
+        "free_ns",
+        "order9_percent",
+        "handover_ns",
+        "bytes_per_frame",
+        "assign_ns",
+        "steal_ns",
+        "relinquish_ns",
+        "total_ns",
+        "longest_ns",
+        "scrub_ns",
+        "memset_ns",
+        "p50_ns",
+        "p99_ns",
+        "scrubbing_p50_ns",
+        "scrubbing_p99_ns",
+        "scrubbed_p50_ns",
+        "scrubbed_p99_ns",
+        "clock_ns",
+        "offline_ns",
+        "online_ns",
+    ];
     assert_eq!(all(results, "metric"), BTreeSet::from(metrics));
     let occupancies = |workload: &str| -> BTreeSet<u64> {
         let of = results.iter().filter(|result| result["workload"] == workload);
         of.map(|result| result["occupancy"].as_u64().unwrap()).collect()
     };
     assert_eq!(occupancies("fragmentation"), BTreeSet::from([25, 50, 75, 90]));
+    assert_eq!(occupancies("offline"), BTreeSet::from([0, 50, 100]));
+    // A domain's frames stand beside nobody's.
+    let owned: Vec<Value> =
+        results.iter().filter(|result| result["workload"] == "owned").cloned().collect();
+    assert_eq!(all(&owned, "allocator"), BTreeSet::from(["bedframe", "bedframe-domain"]));
+    assert_eq!(owned.len(), 2 * 2 * 3, "two orders of two with three figures");
     let aims = object["aims"].as_array().unwrap();
     assert!(aims.len() >= 15, "{aims:#?}");
     // All but those that are no times.
@@ -122,6 +158,9 @@ fn the_table_fits_the_screen_and_the_picture_is_one() {
         "1 TiB, warm",
         "at most",
         "times the sketch",
+        "order 0, for a domain",
+        "relinquish, order 9: the longest call of 64 steps",
+        "memset, a frame",
     ] {
         assert!(run.stdout.contains(words), "{words}: {}", run.stdout);
     }

@@ -1,8 +1,11 @@
 //! Bedframe itself, with the least platform that there can be.
 
 use std::cell::Cell;
+use std::time::{Duration, Instant};
 
-use bedframe::{CpuId, FrameRange, Memory, Mfn, NodeId, Order, Platform, Request};
+use bedframe::{
+    CpuId, DomainId, FrameRange, Memory, Mfn, NodeId, Order, Platform, Request, ScrubPolicy,
+};
 use memmap2::{MmapOptions, MmapRaw};
 
 use super::{Contender, Cpu, MOST_FRAMES, Machine, Nature};
@@ -14,12 +17,15 @@ const FIRST: u64 = 1 << 20;
 /// Frames below them, for the index alone: 8 MiB.
 const APART: u64 = 1 << 11;
 
+/// Frames for each of which there is one more of those where each frame has a record.
+const RECORDED: u64 = 128;
+
 thread_local! {
     static CPU: Cell<CpuId> = const { Cell::new(CpuId(0)) };
 }
 
 /// A stretch of address space as RAM. A thread is a CPU, and nothing interrupts it.
-struct Arena {
+pub(crate) struct Arena {
     mapping: MmapRaw,
     frames: FrameRange,
 }
@@ -52,16 +58,54 @@ pub struct Bedframe {
     metadata: u64,
 }
 
+/// Whose frames a memory keeps books on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Books {
+    /// Nobody's.
+    None,
+    /// Each frame can have a record: it can be withdrawn.
+    Records,
+    /// And there is a domain, whose frames count as scrubbed when they come back.
+    Domain(DomainId),
+}
+
 impl Bedframe {
+    /// The same, where frames can be withdrawn.
+    pub(crate) fn with_records(machine: Machine) -> Result<Self, Trouble> {
+        Self::made(machine, Books::Records)
+    }
+
+    /// The same, with this domain, which may have all frames. No frame is scrubbed for it.
+    pub(super) fn with_domain(machine: Machine, domain: DomainId) -> Result<Self, Trouble> {
+        Self::made(machine, Books::Domain(domain))
+    }
+
+    pub(super) fn memory(&self) -> &Memory<Arena> {
+        &self.memory
+    }
+
+    fn made(machine: Machine, books: Books) -> Result<Self, Trouble> {
+        Self::boot(machine, books).map_err(|error| Trouble::Host(error.to_string()))
+    }
+
     #[allow(unsafe_code)]
-    fn boot(machine: Machine) -> Result<Self, Box<dyn std::error::Error>> {
+    fn boot(machine: Machine, books: Books) -> Result<Self, Box<dyn std::error::Error>> {
         let range = |start, frames| FrameRange::from_len(Mfn::new(start), frames);
+        let below = match books {
+            Books::None => APART,
+            Books::Records | Books::Domain(_) => APART + machine.frames / RECORDED,
+        };
         let all = range(FIRST, machine.frames).ok_or("frames past the last")?;
-        let apart = range(FIRST - APART, APART).ok_or("frames past the last")?;
-        let frames = range(FIRST - APART, APART + machine.frames).ok_or("frames past the last")?;
+        let apart = range(FIRST - below, below).ok_or("frames past the last")?;
+        let frames = range(FIRST - below, below + machine.frames).ok_or("frames past the last")?;
         let bytes = frames.frames() << bedframe::FRAME_SHIFT;
         let mapping = MmapOptions::new().len(bytes as usize).no_reserve_swap().map_anon()?;
         let memory = Memory::new(Arena { mapping: MmapRaw::from(mapping), frames });
+        let memory = match books {
+            Books::None => memory,
+            Books::Records => memory.with_records(),
+            Books::Domain(_) => memory.with_records().scrub_on_free(ScrubPolicy::Never),
+        };
         // SAFETY: both ranges lie in the mapping, which nothing else uses.
         unsafe {
             memory.add_ram(apart, NodeId(0))?;
@@ -71,6 +115,9 @@ impl Bedframe {
         let held = memory.alloc(&Request::exactly(all))?;
         memory.start(machine.cpus as u32)?;
         let metadata = memory.statistics().metadata << bedframe::FRAME_SHIFT;
+        if let Books::Domain(domain) = books {
+            memory.create_domain(domain, machine.frames)?;
+        }
         // What the index left over, so that exactly the machine's frames are to be had.
         while memory.alloc(&PAGE).is_ok() {}
         memory.free(held)?;
@@ -93,7 +140,7 @@ impl Contender for Bedframe {
     type Cpu<'a> = Caller<'a>;
 
     fn new(machine: Machine) -> Result<Self, Trouble> {
-        Self::boot(machine).map_err(|error| Trouble::Host(error.to_string()))
+        Self::made(machine, Books::None)
     }
 
     fn cpu(&self, number: usize) -> Caller<'_> {
@@ -133,6 +180,29 @@ impl Contender for Bedframe {
 /// Bedframe, as called on one CPU.
 pub struct Caller<'a> {
     memory: &'a Memory<Arena>,
+}
+
+impl<'a> Caller<'a> {
+    pub(crate) fn memory(&self) -> &'a Memory<Arena> {
+        self.memory
+    }
+
+    /// How long it takes to fill this many free frames with zeros, one after the other and with no
+    /// scrubber in the way; none if that many are not free.
+    #[allow(unsafe_code)]
+    pub(crate) fn memset(&mut self, frames: u64) -> Option<Duration> {
+        let range = self.memory.alloc(&Request::frames(frames)).ok()?;
+        let numbers = range.start().get()..range.end().get();
+        let pages: Vec<*mut u8> =
+            numbers.map(|number| self.memory.platform().frame_ptr(Mfn::new(number))).collect();
+        let since = Instant::now();
+        for page in pages {
+            // SAFETY: 4096 bytes of the mapping, of a frame that was allocated above.
+            unsafe { page.write_bytes(0, bedframe::FRAME_SIZE as usize) };
+        }
+        let time = since.elapsed();
+        self.memory.free(range).ok().map(|()| time)
+    }
 }
 
 impl Cpu for Caller<'_> {

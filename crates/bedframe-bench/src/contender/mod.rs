@@ -7,16 +7,19 @@ mod bedframe;
 mod bitmap;
 mod buddy;
 mod cache;
+mod domain;
 mod free_list;
 mod magazine;
 mod model;
 mod per_cpu;
 mod sketch;
 
-pub use self::bedframe::Bedframe;
+pub use self::bedframe::{Bedframe, Caller};
 pub use bitmap::Bitmap;
 pub use buddy::Buddy;
 pub use cache::Cache;
+pub use domain::Domain;
+pub(crate) use domain::{GUEST, Owner};
 pub use free_list::List;
 pub use magazine::Magazine;
 pub use model::Model;
@@ -110,7 +113,7 @@ pub trait Cpu {
     fn free(&mut self, frame: u32, order: u8) -> bool;
 }
 
-/// The most frames that any contender manages: 4 GiB.
+/// The most frames that contenders manage side by side: 4 GiB.
 pub const MOST_FRAMES: u64 = 1 << 20;
 
 /// Frames of those that would take minutes with more: 64 MiB.

@@ -6,10 +6,15 @@ mod cross_thread;
 mod exhaustion;
 mod fragmentation;
 mod handover;
+mod latency;
 mod mixed;
+mod offline;
+mod owned;
+mod relinquish;
 mod repeat;
+mod scrub;
 
-use crate::contender::{Bedframe, Contender, Nature};
+use crate::contender::{Bedframe, Contender, Domain, Nature};
 use crate::plan::{Cell, Plan, Workload};
 use crate::results::{Metric, Reading};
 use crate::stand::contradiction;
@@ -25,7 +30,15 @@ pub(crate) struct Context<'a> {
 impl Context<'_> {
     /// The frames that a contender of this nature gets to manage.
     pub(crate) fn frames(&self, nature: Nature) -> u64 {
-        self.plan.frames.min(nature.most_frames)
+        let frames = match (self.cell.workload, self.cell.order) {
+            (Workload::Relinquish, 0) => self.plan.dying_frames,
+            (Workload::Relinquish, _) => self.plan.dying_blocks,
+            (Workload::Scrub | Workload::Latency | Workload::LatencyClean, _) => {
+                self.plan.real_frames
+            }
+            _ => self.plan.frames,
+        };
+        frames.min(nature.most_frames)
     }
 }
 
@@ -47,6 +60,20 @@ pub(crate) type Made = Result<Option<Box<dyn Subject>>, Trouble>;
 pub(crate) fn subject<C: Contender + 'static>(context: &Context<'_>) -> Made {
     let cell = context.cell;
     let nature = C::NATURE;
+    // What no other has.
+    let (ours, owns) = (C::NAME == Bedframe::NAME, C::NAME == Domain::NAME);
+    let alone = match cell.workload {
+        Workload::Owned => !ours && !owns,
+        Workload::Handover
+        | Workload::HandoverCold
+        | Workload::Assign
+        | Workload::Relinquish
+        | Workload::Scrub
+        | Workload::Latency
+        | Workload::LatencyClean
+        | Workload::Offline => !ours,
+        _ => false,
+    };
     let blocks = context.frames(nature) >> cell.order;
     // Fewer than two blocks for each CPU show nothing.
     let too_small = blocks < 2 * cell.threads as u64;
@@ -56,7 +83,7 @@ pub(crate) fn subject<C: Contender + 'static>(context: &Context<'_>) -> Made {
     );
     let moves = cell.workload == Workload::CrossThread;
     let fits = C::fits(cell.workload, cell.order);
-    if !fits || too_small || (mixes && !nature.orders) || (moves && !nature.shares) {
+    if alone || !fits || too_small || (mixes && !nature.orders) || (moves && !nature.shares) {
         return Ok(None);
     }
     Ok(match cell.order {
@@ -88,11 +115,14 @@ fn by_order<C: Contender + 'static, const ORDER: u8>(context: &Context<'_>) -> M
             None => return Ok(None),
         },
         Workload::Handover | Workload::HandoverCold => {
-            if C::NAME != Bedframe::NAME {
-                return Ok(None); // No other has a hand-over.
-            }
             Box::new(handover::Handover::new(context, C::NAME))
         }
+        Workload::Owned => Box::new(owned::Owned::<C, ORDER>::new(context)?),
+        Workload::Assign => Box::new(owned::Assign::<ORDER>::new(context)?),
+        Workload::Relinquish => Box::new(relinquish::Relinquish::<ORDER>::new(context)?),
+        Workload::Scrub => Box::new(scrub::Scrub::new(context)?),
+        Workload::Latency | Workload::LatencyClean => Box::new(latency::Latency::new(context)?),
+        Workload::Offline => Box::new(offline::Offline::new(context)?),
     }))
 }
 

@@ -1,5 +1,7 @@
 //! The outcome as a table for people.
 
+mod owners;
+
 use bedframe_bench::contender::{Contender, Sketch};
 use bedframe_bench::{CONTENDERS, Figure, Metric, Outcome, Workload};
 
@@ -28,6 +30,7 @@ pub(crate) fn write(outcome: &Outcome) -> String {
         }
     }
     times(&mut page, &outcome.results);
+    owners::write(&mut page, &outcome.results);
     floor(&mut page, &outcome.results);
     shares(&mut page, outcome);
     index(&mut page, &outcome.results);
@@ -41,6 +44,7 @@ fn short(name: &'static str) -> &'static str {
         "buddy_system_allocator" => "buddy",
         "bitmap-allocator" => "bitmap",
         "free-list" => "freelist",
+        "bedframe-domain" => "domain",
         name => name,
     }
 }
@@ -49,6 +53,7 @@ fn short(name: &'static str) -> &'static str {
 fn times(page: &mut Page, results: &[Figure]) {
     let is_time = |figure: &&Figure| {
         matches!(figure.metric, Metric::PairNs | Metric::AllocNs | Metric::FreeNs)
+            && !owners::shows(figure)
     };
     let times: Vec<&Figure> = results.iter().filter(is_time).collect();
     let mut groups: Vec<(u8, usize)> = times.iter().map(|f| (f.order, f.threads)).collect();
