@@ -2,7 +2,7 @@
 //!
 //! A scenario is a TOML file: a machine, and steps. It runs on a hosted machine, with real contents in
 //! every frame that is handed out, up to the first thing that does not hold. The page
-//! `docs/scenarios.md`, which [`reference`] writes, describes the format.
+//! `docs/scenarios.md`, which [`reference()`] writes, describes the format.
 //!
 //! ```
 //! use bedframe_scenario::Scenario;
