@@ -9,7 +9,7 @@ use crate::platform::Platform;
 
 impl<P: Platform> Memory<P> {
     /// Claims `frames` frames more for a domain, of the machine or of a node: [`Memory::alloc_for`] takes
-    /// [accounted](Accounting::Counted) frames of that memory out of the claim as long as some are left,
+    /// [accounted](crate::Accounting::Counted) frames of that memory out of the claim as long as some are left,
     /// and nobody else gets them meanwhile. What is left when the domain dies is released.
     ///
     /// A domain has one claim. Who wants several, on several nodes, holds them as [`Claim`](crate::Claim)s.
