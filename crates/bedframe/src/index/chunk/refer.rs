@@ -1,13 +1,13 @@
 //! References to frames of a chunk.
 
-use super::{Chunk, Contents};
-use crate::index::entry::{ChunkState, Entry};
+use super::Chunk;
+use crate::index::entry::Entry;
 use crate::index::record::Record;
 use crate::index::records::Records;
 use crate::index::span::{Span, WORDS};
 use crate::owners::DomainId;
 use crate::platform::Platform;
-use crate::sync::{Ordering, fence_after_rmw};
+use crate::sync::fence_after_rmw;
 
 /// Why a reference could not be taken or given back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,20 +29,23 @@ impl Chunk<'_> {
         bit: u32,
         given: bool,
     ) -> Result<bool, CountRefusal> {
-        let Some(records) = self.records else { return Ok(false) };
-        let held = self.hold(platform);
-        let was = held.was;
-        if !self.is_there(was, bit, given) || self.record(was, bit).withdrawal_is_done() {
-            held.release(was);
-            return Ok(false);
-        }
-        let Some(record) = self.record(was, bit).referenced() else {
-            held.release(was);
-            return Err(CountRefusal::TooMany);
+        let Some(mut opened) = self.open(platform) else { return Ok(false) };
+        let frame = Span::new(bit, 1);
+        let new = core::array::from_fn(|word| if given { frame.mask(word) } else { 0 });
+        let record = opened.record(bit);
+        let result = if !opened.are_there(frame, &new) || record.withdrawal_is_done() {
+            Ok(false)
+        } else if let Some(more) = record.referenced() {
+            let word = (bit / 64) as usize;
+            opened.admit(word, new.get(word).copied().unwrap_or(0));
+            opened.set(bit, more);
+            Ok(true)
+        } else {
+            Err(CountRefusal::TooMany)
         };
-        let now = self.known(was, bit, given);
-        held.finish(&self.above, self.write_record(records, now, bit, record));
-        Ok(true)
+        // Nothing was put, so no word became full.
+        let _ = opened.close();
+        result
     }
 
     /// Gives a reference to frame `bit` back. If that is the last of a frame that its owner has dropped,
@@ -52,19 +55,18 @@ impl Chunk<'_> {
         platform: &P,
         bit: u32,
     ) -> Result<Option<DomainId>, CountRefusal> {
-        let records = self.records.ok_or(CountRefusal::None)?;
-        let held = self.hold(platform);
-        let was = held.was;
-        let Some(record) = self.record(was, bit).unreferenced() else {
-            held.release(was);
-            return Err(CountRefusal::None);
+        let mut opened = self.open(platform).ok_or(CountRefusal::None)?;
+        let result = match opened.record(bit).unreferenced() {
+            None => Err(CountRefusal::None),
+            Some(less) if less.is_dropped() && less.count() == 0 => Ok(less.owner()),
+            Some(less) => {
+                opened.set(bit, less);
+                Ok(None)
+            }
         };
-        if record.is_dropped() && record.count() == 0 {
-            held.release(was);
-            return Ok(record.owner());
-        }
-        held.finish(&self.above, self.write_record(records, was, bit, record));
-        Ok(None)
+        // As above.
+        let _ = opened.close();
+        result
     }
 
     /// Whether frame `bit` is in use or, if `given`, has never been in the heap: what could be put
@@ -101,20 +103,5 @@ impl Chunk<'_> {
         }
         records.set(bit, record);
         entry.with_recorded().with_exceptional(records.is_exceptional())
-    }
-
-    /// Makes frame `bit`, if `given`, one that has been in the heap, as one in use, for the holder of
-    /// Busy. Returns the entry that goes with it.
-    fn known(&self, was: Entry, bit: u32, given: bool) -> Entry {
-        let frame = Span::new(bit, 1);
-        if was.is(ChunkState::Untouched) {
-            self.write_planes(|word| (0, frame.mask(word)));
-            return was.with_state(ChunkState::Broken).with_complete(false);
-        }
-        if given && let Some(known) = self.marks.initialised.get((bit / 64) as usize) {
-            known.fetch_or(frame.mask((bit / 64) as usize), Ordering::Relaxed);
-            self.mark(was, frame, Contents::Written);
-        }
-        was
     }
 }
