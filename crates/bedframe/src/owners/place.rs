@@ -60,8 +60,8 @@ impl<P: Platform> Memory<P> {
         let (width, turn) = {
             let locked = record.lock(self.platform(), domain);
             gift.begin(&locked, request.length())?;
-            let turn = matches!(request.allowed_nodes(), Nodes::Any).then(|| locked.take_turn());
-            (locked.width(), turn)
+            let any = matches!(request.allowed_nodes(), Nodes::Any);
+            (locked.width(), if any { locked.take_turn() } else { None })
         };
         let request = if self.spares_scrubbing() { *request } else { request.clean() };
         let stake = Some(record.stake()).filter(|_| accounting == Accounting::Counted);
@@ -103,7 +103,7 @@ impl<P: Platform> Memory<P> {
         }
     }
 
-    /// Takes frames for a domain whose turn is `turn`, if the request names no nodes.
+    /// Takes frames for a domain whose turn is `turn`, if it prefers nodes and the request names none.
     fn place(
         &self,
         asked: Asked<'_>,

@@ -329,13 +329,12 @@ impl<P: Platform> Domain<'_, P> {
         self.record.node_count.store(count, Ordering::Relaxed);
     }
 
-    /// Whose turn it is among so many nodes; the next one's the next time.
-    pub(super) fn take_turn(&self) -> u32 {
+    /// Whose turn it is among the nodes that are preferred, if any are; the next one's the next time.
+    pub(super) fn take_turn(&self) -> Option<u32> {
         let turn = self.record.node_turn.load(Ordering::Relaxed);
         let (_, count) = self.nodes();
-        let next = turn.wrapping_add(1).checked_rem(count).unwrap_or(0);
-        self.record.node_turn.store(next, Ordering::Relaxed);
-        turn.checked_rem(count).unwrap_or(0)
+        self.record.node_turn.store(turn.wrapping_add(1).checked_rem(count)?, Ordering::Relaxed);
+        turn.checked_rem(count)
     }
 }
 
