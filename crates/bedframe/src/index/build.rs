@@ -9,7 +9,8 @@ mod tables;
 
 use tables::{order_banks, write_windows};
 
-use super::directory::{ArenaDesc, Bank, Directory, Header, Node, Segment};
+use super::directory::Directory;
+use super::layout::{ArenaDesc, Bank, Header, Node, Segment};
 use super::raw::{self, Local, Plain, Table, align};
 use super::segments::{Found, segments};
 use super::slot::Slot;

@@ -7,6 +7,7 @@ mod directory;
 mod entry;
 #[cfg(all(test, loom))]
 mod interleavings;
+mod layout;
 mod raw;
 mod record;
 mod records;
@@ -20,8 +21,9 @@ pub(crate) use build::Build;
 pub(crate) use chunk::{
     Chunk, Contents, CountRefusal, Look, OfflineRefusal, Opened, PutRefusal, Unit, Vetted, Words,
 };
-pub(crate) use directory::{Bank, Directory, Segment};
+pub(crate) use directory::Directory;
 pub(crate) use entry::{ChunkState, Entry};
+pub(crate) use layout::{Bank, Segment};
 pub(crate) use raw::{Plain, Table, shared};
 pub(crate) use record::{Kept, Leaving, Record};
 pub(crate) use records::{Links, Records};

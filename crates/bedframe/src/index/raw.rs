@@ -7,7 +7,7 @@
 use core::marker::PhantomData;
 
 use super::chunk::{FreePlane, Marks};
-use super::directory::{ArenaDesc, Bank, Header, Node, Segment};
+use super::layout::{ArenaDesc, Bank, Header, Node, Segment};
 use super::records::Records;
 use super::slot::Slot;
 use crate::addr::Mfn;

@@ -1,6 +1,6 @@
 //! Cutting RAM into segments: where node, zone or pool changes, and at every hole.
 
-use super::directory::Pools;
+use super::layout::Pools;
 use crate::addr::{FrameRange, Mfn};
 use crate::ledger::Attr;
 use crate::node::NodeId;

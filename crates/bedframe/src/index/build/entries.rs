@@ -2,8 +2,8 @@
 
 use super::Build;
 use crate::index::chunk::{Above, Chunk, FreePlane, Marks};
-use crate::index::directory::{ArenaDesc, Bank, Segment};
 use crate::index::entry::Entry;
+use crate::index::layout::{ArenaDesc, Bank, Segment};
 use crate::index::span::{CHUNK_FRAMES, Span};
 use crate::index::summary::set_range;
 use crate::platform::Platform;

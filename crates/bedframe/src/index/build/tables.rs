@@ -1,7 +1,7 @@
 //! Writing the directory's tables.
 
 use super::{Build, chunks};
-use crate::index::directory::{ArenaDesc, Bank, Node, Segment};
+use crate::index::layout::{ArenaDesc, Bank, Node, Segment};
 use crate::index::segments::Found;
 use crate::node::NodeId;
 use crate::platform::Platform;
