@@ -89,7 +89,8 @@ pub unsafe trait Platform {
     /// Flushes the TLBs of the CPUs in `stale`, all of which have been flushed when it returns.
     ///
     /// Called, with nothing held, by an allocation that would hand out frames which came back from an owner
-    /// since some CPU was flushed last, once for each allocation. The default is for machines that never
+    /// since some CPU was flushed last, once for each allocation; and by the idle scrubber, before it writes to such
+    /// frames. The default is for machines that never
     /// [defer](Platform::defers_flushes).
     fn flush_tlbs(&self, stale: &StaleCpus<'_>) {
         let _ = stale;

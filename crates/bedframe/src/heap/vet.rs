@@ -42,11 +42,20 @@ impl<P: Platform> Heap<'_, P> {
         true
     }
 
+    /// Has the CPUs flushed that have not been since `stamp`, with nothing held.
+    pub(crate) fn flush_since(&self, stamp: Stamp) {
+        if stamp != Stamp::NONE
+            && let Some(clock) = self.directory.clock()
+        {
+            clock.settle(self.cpu.platform, self.directory.slots(), stamp);
+        }
+    }
+
     /// Has the CPUs flushed that may reach frames of `taken`, the newest stamp of whose chunks this is.
     #[cold]
     fn flush(&self, taken: FrameRange, newest: Stamp) {
+        self.flush_since(newest);
         let Some(clock) = self.directory.clock() else { return };
-        clock.settle(self.cpu.platform, self.directory.slots(), newest);
         let (mut at, end) = (taken.start().get(), taken.end().get());
         while let Some(piece) = self.piece_before(at, end) {
             at = piece.end();

@@ -173,6 +173,9 @@ impl<'a, P: Platform> Heap<'a, P> {
             Ok(taken) => taken,
             Err(outcome) => return outcome,
         };
+        // Behind the take: whatever came back to the chunk before it is stamped. A CPU that could still
+        // reach a frame through its last owner's mapping would write to it behind the scrubber.
+        self.flush_since(chunk.stamp(platform));
         let mut next = unit.next(0);
         while let Some(bit) = next {
             let frame = Mfn::new(base.wrapping_add(u64::from(bit)));

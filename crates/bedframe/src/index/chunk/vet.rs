@@ -58,6 +58,14 @@ impl Chunk<'_> {
         vetted
     }
 
+    /// When an owner's frame came back last, if that has not been looked after.
+    pub(crate) fn stamp<P: Platform>(&self, platform: &P) -> Stamp {
+        match self.records {
+            Some(records) if self.settled(platform).is_exceptional() => records.stamp(),
+            _ => Stamp::NONE,
+        }
+    }
+
     /// Forgets the chunk's stamp if all CPUs have been flushed since.
     pub(crate) fn forget_stamp<P: Platform>(
         &self,
