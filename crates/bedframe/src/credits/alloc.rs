@@ -79,10 +79,7 @@ impl<P: Platform> Memory<P> {
         found: FrameRange,
         request: &Request<'_>,
     ) -> Result<FrameRange, AllocError> {
-        let settled = self.node_of(found).is_none_or(|node| {
-            self.settle(None, &Paid::nothing(u64::from(node.0), found.frames()), found)
-        });
-        if settled {
+        if self.settle_late(None, found) {
             return Ok(found);
         }
         self.put_back(found);
@@ -161,11 +158,11 @@ impl<P: Platform> Memory<P> {
         match payer.paid.take() {
             Some(paid) if paid.node() == node => self.settle(payer.stake, &paid, found),
             paid => {
-                // An interrupt has moved the CPU to another node's bank.
+                // An interrupt, or another CPU with the same slot, has moved it to another node's bank.
                 if let Some(paid) = paid {
                     self.pay_back(payer.stake, &paid);
                 }
-                self.settle(None, &Paid::nothing(node, found.frames()), found)
+                self.settle_late(payer.stake, found)
             }
         }
     }

@@ -94,6 +94,21 @@ impl<P: Platform> Memory<P> {
         Some(paid)
     }
 
+    /// Settles for frames of another node than was paid for, or of which nothing was paid: what the stake is good
+    /// for comes out of it. False: they are claimed, and to be put back.
+    pub(super) fn settle_late(&self, stake: Option<&Stake>, found: FrameRange) -> bool {
+        let Some(NodeId(node)) = self.node_of(found) else { return true };
+        let mut paid = Paid::nothing(u64::from(node), found.frames());
+        // The lock is held, so that nobody else draws the same frames.
+        if let Some(stake) = stake
+            && let Some(_desk) = self.desk()
+        {
+            (paid.part, paid.of_node) = stake.part(paid.node, paid.frames);
+            stake.draw(paid.part);
+        }
+        self.settle(stake, &paid, found)
+    }
+
     /// Pays back: nothing was taken.
     pub(super) fn pay_back(&self, stake: Option<&Stake>, paid: &Paid<'_>) {
         if paid.share.is_none() && !paid.by_books {

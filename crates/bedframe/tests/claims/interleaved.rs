@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
-use bedframe::{AllocError, Claim, ClaimError, FrameRange, Memory, Request, Scope};
+use bedframe::{
+    AllocError, Claim, ClaimError, FrameRange, Memory, NodeId, Request, Scope, XenHeap,
+};
 
-use crate::common::{Heap, Machine, World, interleave, range};
+use crate::common::{Heap, Machine, World, interleave, mfn, range};
 use crate::{ONE, at_rest, claims};
 
 /// What a call has done.
@@ -148,4 +150,35 @@ fn takes_and_claims_at_the_limit() {
             each_moment(16, first, second);
         }
     }
+}
+
+/// What is allocated on a claim comes out of it, also where an interrupt moves the CPU to another node between
+/// the payment and the step.
+#[test]
+fn a_claim_is_drawn_on_wherever_its_frame_is() {
+    let mut moved = false;
+    for turn in 1.. {
+        assert!(turn < 3000, "the allocation does not end");
+        let world = World::new(XenHeap::Unified, &[(0, 600, 0), (1024, 1600, 1)]);
+        world.start();
+        // The CPU allocates on node 0, where one frame is left.
+        while world.memory.node_statistics(NodeId(0)).free > 1 {
+            world.memory.alloc(&ONE).unwrap();
+        }
+        let memory: &'static Arc<Memory<Machine>> = Box::leak(Box::new(Arc::clone(&world.memory)));
+        let claim = memory.stake_claim(Scope::Machine, 1).unwrap();
+        let other = move || {
+            for _ in 0..2 {
+                memory.alloc(&ONE).unwrap();
+            }
+        };
+        let (found, reached) = interleave(turn, other, || claim.alloc(&ONE).unwrap());
+        if !reached {
+            break;
+        }
+        moved |= found.start() >= mfn(1024);
+        assert_eq!(claim.left(), 0, "{found:?} at {turn}");
+        at_rest(&world);
+    }
+    assert!(moved, "nothing came between");
 }

@@ -75,8 +75,12 @@ fn claims_hold_among_threads() {
                                 if claim.left() == 0 {
                                     continue;
                                 }
+                                let before = claim.left();
                                 match claim.alloc(&request) {
-                                    Ok(range) => held.push(range),
+                                    Ok(range) => {
+                                        assert_eq!(claim.left() + range.frames(), before);
+                                        held.push(range);
+                                    }
                                     Err(AllocError::OutOfMemory { .. }) => {}
                                     // Of a node that others have claimed in whole.
                                     Err(AllocError::Claimed { .. }) => {
