@@ -1,0 +1,27 @@
+//! What a kernel may live through, injected: refusals, CPUs that vanish, frames that break, hooks that misbehave. Afterwards
+//! `validate`, and the [shadow ledger](books::Books) in full: no frame is lost, and none is anybody's twice.
+//! docs/faults.md lists what is injected, and what is promised for each.
+//!
+//! | file | what fails |
+//! |---|---|
+//! | `refusals.rs` | memory for the library's own use, and the ledger, at the n-th request |
+#![cfg(target_os = "linux")]
+
+#[allow(unused_imports)] // Not every program needs all of it.
+#[path = "../common/mod.rs"]
+mod common;
+
+mod books;
+mod machine;
+mod refusals;
+
+use bedframe::{Accounting, DomainId, Order, Request};
+
+const ONE: Request<'static> = Request::frames(1);
+const COUNTED: Accounting = Accounting::Counted;
+const A: DomainId = DomainId(1);
+const B: DomainId = DomainId(2);
+
+fn request(order: u8) -> Request<'static> {
+    Request::order(Order::new(order).unwrap())
+}
