@@ -4,6 +4,7 @@
 //!
 //! | file | what fails |
 //! |---|---|
+//! | `claimed.rs` | a frame, while frames are claimed |
 //! | `refusals.rs` | memory for the library's own use, and the ledger, at the n-th request |
 #![cfg(target_os = "linux")]
 
@@ -12,6 +13,7 @@
 mod common;
 
 mod books;
+mod claimed;
 mod machine;
 mod refusals;
 
