@@ -4,6 +4,7 @@
 //!
 //! | file | what fails |
 //! |---|---|
+//! | `broken.rs` | a frame: while it is scrubbed, in use, freed, a domain's, beside the index |
 //! | `claimed.rs` | a frame, while frames are claimed |
 //! | `refusals.rs` | memory for the library's own use, and the ledger, at the n-th request |
 #![cfg(target_os = "linux")]
@@ -13,6 +14,7 @@
 mod common;
 
 mod books;
+mod broken;
 mod claimed;
 mod machine;
 mod refusals;
