@@ -29,11 +29,14 @@ pub struct Books {
 }
 
 impl Books {
-    /// As the machine is now; what is in use is the library's own.
+    /// As the machine is now; what is in use and no domain's is the library's own.
     pub fn open<P: Platform>(memory: &Memory<P>, span: FrameRange) -> Self {
         let whose = |frame| match memory.state(frame) {
             PageState::Free => Whose::Free,
-            state => Whose::Fixed(state),
+            state => match memory.owner(frame) {
+                Some(ownership) => Whose::Of(ownership.domain),
+                None => Whose::Fixed(state),
+            },
         };
         Self { span, whose: span.iter().map(whose).collect() }
     }

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `broken.rs` | a frame: while it is scrubbed, in use, freed, a domain's, beside the index |
 //! | `claimed.rs` | a frame, while frames are claimed |
+//! | `hooks.rs` | what the platform says of itself, and hooks that call back |
 //! | `refusals.rs` | memory for the library's own use, and the ledger, at the n-th request |
 #![cfg(target_os = "linux")]
 
@@ -16,6 +17,7 @@ mod common;
 mod books;
 mod broken;
 mod claimed;
+mod hooks;
 mod machine;
 mod refusals;
 
