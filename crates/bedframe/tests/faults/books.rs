@@ -94,6 +94,19 @@ impl Books {
         assert_eq!(taken, frames, "frames for the library's own use");
     }
 
+    /// What was no RAM may have been added.
+    pub fn welcome<P: Platform>(&mut self, memory: &Memory<P>, range: FrameRange) {
+        for frame in range.iter() {
+            if self.whose(frame) == Whose::Fixed(PageState::Absent) {
+                let now = match memory.state(frame) {
+                    PageState::Free => Whose::Free,
+                    state => Whose::Fixed(state),
+                };
+                self.pass(FrameRange::single(frame), Whose::Fixed(PageState::Absent), now);
+            }
+        }
+    }
+
     /// At rest: nothing contradicts, and each frame is whose it is to be.
     #[track_caller]
     pub fn check<P: Platform>(&self, memory: &Memory<P>) {

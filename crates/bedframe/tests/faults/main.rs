@@ -8,6 +8,8 @@
 //! | `claimed.rs` | a frame, while frames are claimed |
 //! | `hooks.rs` | what the platform says of itself, and hooks that call back |
 //! | `refusals.rs` | memory for the library's own use, and the ledger, at the n-th request |
+//! | `stopped.rs` | a CPU, in the middle of a call, at every moment |
+//! | `vanish.rs` | a CPU, between two calls |
 #![cfg(target_os = "linux")]
 
 #[allow(unused_imports)] // Not every program needs all of it.
@@ -20,6 +22,8 @@ mod claimed;
 mod hooks;
 mod machine;
 mod refusals;
+mod stopped;
+mod vanish;
 
 use bedframe::{Accounting, DomainId, Order, Request};
 
