@@ -26,6 +26,8 @@ pub enum Whose {
 pub struct Books {
     span: FrameRange,
     whose: Vec<Whose>,
+    /// In use, and to be withdrawn when they are given back.
+    marked: Vec<(Mfn, PageState)>,
 }
 
 impl Books {
@@ -38,7 +40,7 @@ impl Books {
                 None => Whose::Fixed(state),
             },
         };
-        Self { span, whose: span.iter().map(whose).collect() }
+        Self { span, whose: span.iter().map(whose).collect(), marked: Vec::new() }
     }
 
     pub fn whose(&self, frame: Mfn) -> Whose {
@@ -62,6 +64,11 @@ impl Books {
     #[track_caller]
     pub fn gave(&mut self, range: FrameRange) {
         self.pass(range, Whose::Ours, Whose::Free);
+    }
+
+    /// Whoever has the frame has it still, but it is in this state.
+    pub fn marked(&mut self, frame: Mfn, state: PageState) {
+        self.marked.push((frame, state));
     }
 
     /// The frame has left for good, whosever it was.
@@ -126,6 +133,8 @@ impl Books {
                 Whose::Of(domain) => (PageState::InUse, Some(domain)),
                 Whose::Fixed(state) => (state, None),
             };
+            let mark = self.marked.iter().find(|(marked, _)| *marked == frame);
+            let state = mark.map_or(state, |(_, state)| *state);
             let found = memory.owner(frame).map(|ownership| ownership.domain);
             assert_eq!((memory.state(frame), found), (state, owner), "frame {frame}");
         }

@@ -239,7 +239,16 @@ pub fn memory(
     xen_heap: XenHeap,
     build: impl Fn(Memory<Machine>) -> Memory<Machine>,
 ) -> &'static Memory<Machine> {
-    let memory = empty(SPAN.end().get(), xen_heap, build);
+    memory_up_to(SPAN.end().get(), xen_heap, build)
+}
+
+/// The same with room for more.
+pub fn memory_up_to(
+    end: u64,
+    xen_heap: XenHeap,
+    build: impl Fn(Memory<Machine>) -> Memory<Machine>,
+) -> &'static Memory<Machine> {
+    let memory = empty(end, xen_heap, build);
     add(memory, &RAM);
     memory.start(2).unwrap();
     memory

@@ -8,6 +8,7 @@
 //! | `claimed.rs` | a frame, while frames are claimed |
 //! | `hooks.rs` | what the platform says of itself, and hooks that call back |
 //! | `refusals.rs` | memory for the library's own use, and the ledger, at the n-th request |
+//! | `scripts.rs` | all of these at random |
 //! | `stopped.rs` | a CPU, in the middle of a call, at every moment |
 //! | `vanish.rs` | a CPU, between two calls |
 #![cfg(target_os = "linux")]
@@ -22,6 +23,7 @@ mod claimed;
 mod hooks;
 mod machine;
 mod refusals;
+mod scripts;
 mod stopped;
 mod vanish;
 
