@@ -87,7 +87,8 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Meets a request, whose length and alignment have been checked, out of what nobody claims and of
-    /// `stake`.
+    /// `stake`. On a stake clean frames are [cleansed](Memory::cleanse) before it is drawn on for good: of a
+    /// block that cannot be, nothing has come out of it.
     #[inline(never)]
     pub(crate) fn alloc_counted(
         &self,
@@ -101,6 +102,14 @@ impl<P: Platform> Memory<P> {
             let payer = Payer { memory: self, frames: request.length(), stake, paid, short };
             match self.take_paid(request, &payer) {
                 Ok(found) => {
+                    if stake.is_some() && request.wants_clean() {
+                        let cleansed = self.cleanse_unsettled(found);
+                        if cleansed != Ok(true) {
+                            payer.leave();
+                            cleansed?;
+                            continue;
+                        }
+                    }
                     if self.end_take(&payer, found) {
                         return Ok(found);
                     }

@@ -50,13 +50,15 @@ impl<P: Platform> Memory<P> {
             fence_full();
             let Some(heap) = Heap::new(self.platform(), directory) else { return };
             // What is on its way to be scrubbed is free, and is seen in its place.
-            let _halted = heap.halt_scrubbing();
+            let halted = heap.halt_scrubbing();
             for segment in directory.segments() {
                 let free = heap.count(segment.frames()).free;
                 if !self.note_found(mine, segment.frames(), free) {
                     break;
                 }
             }
+            // Before anybody is told: he may want to scrub.
+            drop(halted);
             if self.publish_count(mine, anew) {
                 self.judge_all();
                 return;

@@ -253,7 +253,8 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Notes that frames which were free, or some of them, have been taken whether they were claimed or not:
-    /// they may leave a deficit. Tells nobody: the caller may hold the ledger.
+    /// they may leave a deficit. Tells nobody: the caller may hold the ledger. One who does not is to
+    /// [tell](Memory::tell_of_force).
     pub(crate) fn taken_by_force(&self, range: FrameRange) {
         let Some(mut desk) = self.desk() else { return };
         if desk.gate().is(Phase::Off) {

@@ -122,6 +122,17 @@ impl<P: Platform> Memory<P> {
         scope.level(&desk).is_some_and(Level::is_low)
     }
 
+    /// Tells the platform what frames that were taken by force, or came back uncounted, have made of memory
+    /// that is watched; for callers that hold nothing.
+    ///
+    /// Cost: the books' lock; where memory is watched, free frames are counted.
+    pub(crate) fn tell_of_force(&self) {
+        if self.desk().is_some_and(|desk| desk.books.watched > 0) {
+            // Whoever publishes it judges all.
+            self.count_if_doubted();
+        }
+    }
+
     /// Looks whether memory has become low or has recovered, and tells the platform.
     pub(super) fn judge(&self, scope: Scope) {
         let judged = self.desk().map_or(Judged::Same, |desk| desk.judge(scope, false));

@@ -244,6 +244,16 @@ pub(crate) enum Putting {
     Scrubbed,
 }
 
+impl From<Contents> for Putting {
+    fn from(contents: Contents) -> Self {
+        match contents {
+            Contents::Written => Putting::Whatever,
+            Contents::AsTaken => Putting::AsTaken,
+            Contents::Scrubbed => Putting::Scrubbed,
+        }
+    }
+}
+
 impl Putting {
     const fn contents(self) -> Contents {
         match self {

@@ -83,7 +83,8 @@ impl<P: Platform> Memory<P> {
     /// # Cost
     ///
     /// Its chunk for a few words; for a frame of 2 MiB that are free as a whole, for three cache lines; for
-    /// the first exceptional frame of a chunk, for 4 KiB of records.
+    /// the first exceptional frame of a chunk, for 4 KiB of records. While memory is
+    /// [watched](Memory::watch), free frames are counted.
     pub fn offline(&self, frame: Mfn) -> Result<Withdrawal, OfflineError> {
         self.withdraw(frame, false)
     }
@@ -116,6 +117,8 @@ impl<P: Platform> Memory<P> {
                 Ok(done) => {
                     // One that is pending too: it may be on its way back from a search that gave up.
                     self.taken_by_force(FrameRange::single(frame));
+                    drop(halted);
+                    self.tell_of_force();
                     return Ok(if done { Withdrawal::Done } else { Withdrawal::Pending });
                 }
                 Err(OfflineRefusal::NoRecords) => return Err(OfflineError::NoRecords),
@@ -140,7 +143,7 @@ impl<P: Platform> Memory<P> {
     ///
     /// # Cost
     ///
-    /// Its chunk for one word.
+    /// Its chunk for one word; while memory is [watched](Memory::watch), free frames are counted.
     pub fn online(&self, frame: Mfn) -> Result<(), OfflineError> {
         let heap = self.heap().ok_or(OfflineError::NoRecords)?;
         let refused = || OfflineError::State { frame, state: self.state(frame) };
@@ -149,6 +152,7 @@ impl<P: Platform> Memory<P> {
         match heap.online(&piece) {
             Ok(()) => {
                 self.doubt_put();
+                self.tell_of_force();
                 Ok(())
             }
             Err(OfflineRefusal::NoRecords) => Err(OfflineError::NoRecords),

@@ -70,9 +70,13 @@ impl<P: Platform> Memory<P> {
     /// The frame, which counts as in use and is nobody's, is broken: nobody gets it any more. Without
     /// records it stays in use for good.
     fn withhold_broken(&self, frame: Mfn) {
+        let range = FrameRange::single(frame);
         if self.mark_broken(frame).is_ok() {
             // Withdrawn by that; its contents are nobody's any more.
-            let _ = self.free_as(FrameRange::single(frame), Contents::AsTaken);
+            let _ = self.free_as(range, Contents::AsTaken);
+        } else {
+            self.taken_by_force(range);
+            self.tell_of_force();
         }
     }
 
@@ -87,13 +91,31 @@ impl<P: Platform> Memory<P> {
         stake: Option<&Stake>,
     ) -> Result<FrameRange, AllocError> {
         loop {
+            if stake.is_some() && !self.credits.is_off() {
+                return self.alloc_counted(request, stake);
+            }
             let found = self.alloc_anyhow(request, stake)?;
             let Err(unclean) = self.cleanse(found) else { return Ok(found) };
-            self.give_back_unclean(found, unclean);
-            if unclean.why == Unscrubbed::Unreachable {
-                return Err(AllocError::Unreachable { frame: unclean.frame });
-            }
+            let put = |range, contents| {
+                let _ = self.free_as(range, contents);
+            };
+            self.give_back_unclean(found, unclean, put)?;
         }
+    }
+
+    /// Cleanses frames that were taken for a request and paid for, of which the payment is not settled yet: if that
+    /// fails they are given back, and it is to be paid back. `Ok(false)`: others may be clean.
+    pub(crate) fn cleanse_unsettled(&self, found: FrameRange) -> Result<bool, AllocError> {
+        let Err(unclean) = self.cleanse(found) else { return Ok(true) };
+        let put = |range, contents| {
+            // Without a credit, which is what is paid back.
+            if let Some(heap) = self.heap() {
+                let _ = heap.free_as(range, &self.asking(), Putting::from(contents));
+            }
+        };
+        let result = self.give_back_unclean(found, unclean, put);
+        self.doubt_put();
+        result.map(|()| false)
     }
 
     /// Scrubs what is not known to be scrubbed of `range`, which the caller has just taken. Then the
@@ -139,9 +161,14 @@ impl<P: Platform> Memory<P> {
         Ok(())
     }
 
-    /// Puts back what was taken and could not be cleansed: scrubbed up to the frame, untouched behind
-    /// it. The frame itself as well, unless it is broken.
-    fn give_back_unclean(&self, found: FrameRange, unclean: Unclean) {
+    /// Puts back, by `put`, what was taken and could not be cleansed: scrubbed up to the frame, untouched behind
+    /// it. The frame itself as well, unless it is broken. An error if it is none: no other would do better.
+    fn give_back_unclean(
+        &self,
+        found: FrameRange,
+        unclean: Unclean,
+        put: impl Fn(FrameRange, Contents),
+    ) -> Result<(), AllocError> {
         let frame = unclean.frame;
         let part = |start, end| FrameRange::new(start, end).unwrap_or(FrameRange::EMPTY);
         let behind = match unclean.why {
@@ -152,8 +179,12 @@ impl<P: Platform> Memory<P> {
             }
         };
         // Ours since a moment ago: nobody can refuse them.
-        let _ = self.free_as(part(found.start(), frame), self.of_zeros());
-        let _ = self.free_as(part(behind, found.end()), Contents::AsTaken);
+        put(part(found.start(), frame), self.of_zeros());
+        put(part(behind, found.end()), Contents::AsTaken);
+        match unclean.why {
+            Unscrubbed::Unreachable => Err(AllocError::Unreachable { frame }),
+            Unscrubbed::Broken => Ok(()),
+        }
     }
 
     /// How frames full of zeros count.
@@ -178,11 +209,7 @@ impl<P: Platform> Memory<P> {
 
     /// Like [`Memory::free`], with what is known of the contents. Misuse is not reported.
     pub(crate) fn free_as(&self, range: FrameRange, contents: Contents) -> Result<(), FreeError> {
-        let putting = match contents {
-            Contents::Written => Putting::Whatever,
-            Contents::AsTaken => Putting::AsTaken,
-            Contents::Scrubbed => Putting::Scrubbed,
-        };
+        let putting = Putting::from(contents);
         match self.heap() {
             Some(heap) => {
                 let before = self.before_put(range);

@@ -20,14 +20,38 @@ use crate::state::PageState;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gift {
     Own(Accounting),
+    /// The same for frames that the call itself has just taken: where another call has marked one to be
+    /// withdrawn meanwhile, or guessed it and taken a reference, that stays with it.
+    Fresh(Accounting),
     Lent,
 }
 
 impl Gift {
-    const fn record(self, owner: DomainId) -> Record {
+    /// The record of a frame that becomes `owner`'s.
+    const fn record(self, was: Record, owner: DomainId) -> Record {
         match self {
-            Gift::Own(accounting) => Record::NONE.with_owner(owner, accounting),
-            Gift::Lent => Record::NONE.lent_to(owner),
+            Gift::Own(accounting) | Gift::Fresh(accounting) => was.with_owner(owner, accounting),
+            Gift::Lent => was.lent_to(owner),
+        }
+    }
+
+    /// What a record has against its frame's becoming a domain's.
+    const fn refusal(self, record: Record) -> Option<OwnerRefusal> {
+        match (record.owner(), self) {
+            (Some(owner), _) => Some(OwnerRefusal::Owned { owner }),
+            (None, Gift::Fresh(_)) => None,
+            (None, _) if record.count() > 0 => {
+                Some(OwnerRefusal::Referenced { references: record.count() })
+            }
+            (None, _) => None,
+        }
+    }
+
+    /// Whether a frame with this record, which is nobody's, is not to have an owner any more.
+    const fn is_leaving(self, record: Record) -> bool {
+        match self {
+            Gift::Fresh(_) => record.withdrawal_is_done(),
+            Gift::Own(_) | Gift::Lent => record.leaving().is_some(),
         }
     }
 
@@ -39,7 +63,7 @@ impl Gift {
     ) -> Result<(), OwnerError> {
         domain.alive()?;
         match self {
-            Gift::Own(accounting) => domain.add(accounting, frames)?,
+            Gift::Own(accounting) | Gift::Fresh(accounting) => domain.add(accounting, frames)?,
             Gift::Lent => domain.add_lent(frames),
         }
         domain.begin_giving();
@@ -49,7 +73,9 @@ impl Gift {
     /// Ends that, `frames` of them not having become the domain's.
     pub(super) fn end<P: Platform>(self, domain: &Domain<'_, P>, frames: u64) {
         match self {
-            Gift::Own(accounting) => domain.subtract(accounting, frames),
+            Gift::Own(accounting) | Gift::Fresh(accounting) => {
+                domain.subtract(accounting, frames);
+            }
             Gift::Lent => domain.subtract_lent(frames),
         }
         domain.end_giving();
@@ -178,13 +204,13 @@ impl<P: Platform> Memory<P> {
             let frame = unit.frame(bit);
             let (word, mask) = ((bit / 64) as usize, 1 << (bit % 64));
             let record = unit.chunk.record_of(platform, bit);
-            if let Some(why) = stands_against(record) {
+            if let Some(why) = gift.refusal(record) {
                 return Err(refused(frame, why));
             }
             let known = look.initialised_word(word) & mask != 0;
             let wrong = if look.free_word(word) & mask != 0 {
                 Some(PageState::Free)
-            } else if record.leaving().is_some() || !known && !self.is_given(frame) {
+            } else if gift.is_leaving(record) || !known && !self.is_given(frame) {
                 Some(self.state(frame))
             } else {
                 None
@@ -267,26 +293,17 @@ impl<P: Platform> Memory<P> {
     }
 }
 
-/// What a record has against its frame's becoming a domain's.
-const fn stands_against(record: Record) -> Option<OwnerRefusal> {
-    match record.owner() {
-        Some(owner) => Some(OwnerRefusal::Owned { owner }),
-        None if record.count() > 0 => Some(OwnerRefusal::Referenced { references: record.count() }),
-        None => None,
-    }
-}
-
 impl<'a, P: Platform> Lists<'_, 'a, P> {
     /// Gives the frames of a unit, of which those in `new` have never been in the heap.
     fn give_unit(&self, unit: &Unit<'a>, new: &[u64; WORDS], gift: Gift) -> Given {
         let Some(mut opened) = unit.chunk.open(self.heap.cpu.platform) else {
             return Given::Changed;
         };
-        let record = gift.record(self.domain.id());
+        let id = self.domain.id();
         if unit.is_whole() {
             let plain = opened.is_plainly_used();
             if plain {
-                opened.set_whole(record);
+                opened.set_whole(gift.record(Record::NONE, id));
             }
             unit.close(self.heap, opened);
             if !plain {
@@ -295,15 +312,16 @@ impl<'a, P: Platform> Lists<'_, 'a, P> {
             self.list(unit);
             return Given::Done;
         }
-        let clean = unit.bits().all(|bit| opened.record(bit).is_none());
-        if !clean || !opened.are_there(unit.piece.span, new) {
+        let suits = |record| gift.refusal(record).is_none() && !gift.is_leaving(record);
+        let suit = unit.bits().all(|bit| suits(opened.record(bit)));
+        if !suit || !opened.are_there(unit.piece.span, new) {
             unit.close(self.heap, opened);
             return Given::Changed;
         }
         let word = unit.word();
         opened.admit(word, new.get(word).copied().unwrap_or(0));
         for bit in unit.bits() {
-            opened.set(bit, record);
+            opened.set(bit, gift.record(opened.record(bit), id));
         }
         unit.close(self.heap, opened);
         self.push(List::Frames, unit.frames(), unit);

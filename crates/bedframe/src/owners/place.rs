@@ -56,7 +56,7 @@ impl<P: Platform> Memory<P> {
             record.lock(self.platform(), domain).alive()?;
             return Err(AllocError::NoFrames.into());
         }
-        let gift = Gift::Own(accounting);
+        let gift = Gift::Fresh(accounting);
         let (width, turn) = {
             let locked = record.lock(self.platform(), domain);
             gift.begin(&locked, request.length())?;
@@ -97,9 +97,15 @@ impl<P: Platform> Memory<P> {
         if let Some(done) = FrameRange::new(found.start(), at) {
             self.undo(heap, record, domain, done, Taking::Free);
         }
-        if let Some(left) = FrameRange::new(at, found.end()) {
-            // Refused only if somebody else freed them, and then the misuse hook has been told.
-            let _ = self.free(left);
+        // Refused only for frames that somebody else freed, and then the misuse hook has been told, or guessed and
+        // referred to: those are passed over.
+        let mut at = at;
+        while let Some(left) = FrameRange::new(at, found.end()).filter(|left| !left.is_empty()) {
+            let Err(error) = self.free(left) else { return };
+            if let Some(before) = FrameRange::new(at.saturating_add(error.committed), error.frame) {
+                let _ = self.free(before);
+            }
+            at = error.frame.saturating_add(1);
         }
     }
 

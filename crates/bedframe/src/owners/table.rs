@@ -20,6 +20,8 @@ const LEAF_BITS: u32 = 5;
 const BITS: u32 = 9;
 /// Levels of these, which together with the leaf take all 32 bits.
 const LEVELS: u32 = 3;
+/// Frames on the way to a record.
+const FRAMES: usize = LEVELS as usize + 1;
 /// In a word: there is a frame. The rest is its machine address.
 const PRESENT: u64 = 1;
 
@@ -43,8 +45,8 @@ pub(super) fn find<'a, P: Platform>(
     record(platform, behind(word)?, domain)
 }
 
-/// The same, having made the frames that were missing. `alloc` gives frames of the Xen heap, and
-/// `free` takes back one that another call was faster with.
+/// The same, having made the frames that were missing: all, or, by an error, none. `alloc` gives frames of
+/// the Xen heap, and `free` takes back those that another call was faster with.
 pub(super) fn make<'a, P: Platform>(
     platform: &'a P,
     root: &'a AtomicU64,
@@ -52,10 +54,23 @@ pub(super) fn make<'a, P: Platform>(
     alloc: impl Fn() -> Result<Mfn, AllocError>,
     free: impl Fn(Mfn),
 ) -> Result<Option<&'a DomainRecord>, AllocError> {
-    let frame_of = |word: &AtomicU64| match behind(word) {
-        Some(address) => Ok(address),
+    // All before the first is published: what is there stays there.
+    let mut spare = [None; FRAMES];
+    let there = depth(platform, root, domain);
+    for place in spare.iter_mut().skip(there) {
+        match alloc() {
+            Ok(frame) => *place = Some(frame),
+            Err(error) => {
+                spare.into_iter().flatten().for_each(free);
+                return Err(error);
+            }
+        }
+    }
+    let mut spare = spare.into_iter().flatten();
+    let mut frame_of = |word: &AtomicU64| match behind(word) {
+        Some(address) => Some(address),
         None => {
-            let frame = alloc()?;
+            let frame = spare.next()?;
             for word in words(platform, frame.address()) {
                 word.store(0, Ordering::Relaxed);
             }
@@ -63,22 +78,37 @@ pub(super) fn make<'a, P: Platform>(
             // Release pairs with the Acquire in `behind`: who sees the frame sees its zeros. Acquire for
             // the frame of whoever was faster.
             match word.compare_exchange(0, now, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => Ok(address),
+                Ok(_) => Some(address),
                 Err(other) => {
                     free(frame);
-                    Ok(other & !PRESENT)
+                    Some(other & !PRESENT)
                 }
             }
         }
     };
-    let mut word = root;
-    for level in (0..LEVELS).rev() {
-        match entry(platform, frame_of(word)?, domain, level) {
-            Some(next) => word = next,
-            None => return Ok(None),
+    let mut descend = || {
+        let mut word = root;
+        for level in (0..LEVELS).rev() {
+            word = entry(platform, frame_of(word)?, domain, level)?;
         }
+        record(platform, frame_of(word)?, domain)
+    };
+    let record = descend();
+    spare.for_each(free);
+    Ok(record)
+}
+
+/// How many frames there are on the way to a domain's record.
+fn depth<P: Platform>(platform: &P, root: &AtomicU64, domain: DomainId) -> usize {
+    let mut word = root;
+    let mut depth = 0;
+    for level in (0..LEVELS).rev() {
+        let Some(next) = behind(word).and_then(|at| entry(platform, at, domain, level)) else {
+            return depth;
+        };
+        (word, depth) = (next, depth + 1);
     }
-    Ok(record(platform, frame_of(word)?, domain))
+    depth + usize::from(behind(word).is_some())
 }
 
 /// Calls `f` for every record in the table.

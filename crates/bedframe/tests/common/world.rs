@@ -93,10 +93,15 @@ impl World {
 
     /// A world of `ram`, not started, with records of its frames.
     pub fn recorded(xen_heap: XenHeap, ram: &[Ram]) -> Self {
-        let hosted = HostedPlatform::new(HostedMemory::new(mfn(highest(ram))).unwrap());
+        Self::empty_with_records(xen_heap, mfn(highest(ram))).with_ram(ram)
+    }
+
+    /// The same in which nothing is known yet.
+    pub fn empty_with_records(xen_heap: XenHeap, end: Mfn) -> Self {
+        let hosted = HostedPlatform::new(HostedMemory::new(end).unwrap());
         let machine = Machine::new(hosted.with_mapped(xen_heap.mapped()), 0);
         let memory = Memory::new(machine.clone()).with_records();
-        Self::over(machine, memory, xen_heap).with_ram(ram)
+        Self::over(machine, memory, xen_heap)
     }
 
     fn over(machine: Machine, memory: Memory<Machine>, xen_heap: XenHeap) -> Self {
