@@ -4,10 +4,12 @@
 //! run, so that a person can run one alone.
 
 mod calls;
+mod history;
 mod line;
 mod mutants;
 mod steps;
 mod stress;
+mod test_names;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -36,6 +38,8 @@ enum Chore {
         #[arg(long)]
         list: bool,
     },
+    /// Writes docs/history.md from the tests in crates/bedframe/tests/history.
+    History,
     /// Seeds mistakes into copies of the library and runs the tests that must catch them.
     Mutants,
     /// Runs many threads on one memory and checks what is in every frame.
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
     let (only, list) = match Args::parse().chore {
         Chore::Test { only, list } => (only, list),
         Chore::Mutants => (vec!["mutants".to_string()], false),
+        Chore::History => return ended(history::write().map(|()| ExitCode::SUCCESS)),
         Chore::Stress { args } => return ended(stress::stress(&args)),
         Chore::Tsan => return ended(stress::tsan()),
     };

@@ -32,6 +32,11 @@ pub struct Step {
 pub const STEPS: &[Step] = &[
     Step { name: "format", what: "every file is formatted", run: format },
     Step { name: "clippy", what: "no warning from the compiler or clippy", run: clippy },
+    Step {
+        name: "history",
+        what: "every known defect has its test, and the page lists it",
+        run: crate::history::check,
+    },
     Step { name: "test", what: "all tests and examples, debug build", run: test },
     Step { name: "test-release", what: "all tests, as they ship", run: test_release },
     Step { name: "doc", what: "documentation builds without a warning", run: doc },

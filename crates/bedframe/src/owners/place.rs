@@ -57,6 +57,12 @@ impl<P: Platform> Memory<P> {
             return Err(AllocError::NoFrames.into());
         }
         let gift = Gift::Fresh(accounting);
+        if accounting == Accounting::Extra && request.length() > FrameRange::ALL.frames() {
+            // No quota bounds what is counted for the time being, and the count must not saturate.
+            record.lock(self.platform(), domain).alive()?;
+            let (frames, within) = (request.length(), request.within());
+            return Err(AllocError::Impossible { frames, within }.into());
+        }
         let (width, turn) = {
             let locked = record.lock(self.platform(), domain);
             gift.begin(&locked, request.length())?;
