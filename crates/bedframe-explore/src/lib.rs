@@ -1,0 +1,10 @@
+//! Small worlds, explored to the end.
+#![deny(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod cure;
+pub mod design;
+pub mod engine;
+pub mod invariant;
+pub mod library;
+pub mod steps;
