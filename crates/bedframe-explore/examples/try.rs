@@ -1,19 +1,13 @@
 //! Try.
-use bedframe_explore::{cure::*, design::*, engine::*};
+use bedframe_explore::report::*;
 use std::sync::Arc;
 fn main() {
-    let depth: u16 = std::env::args().nth(1).unwrap().parse().unwrap();
-    for cure in Cure::ALL {
-        for variant in [Variant::proposed(cure)] {
-            let found = explore(Design { variant }, Limit { depth, stop_at_first: false }, &Arc::default());
-            println!("{variant}: {} states {} tried {:?} complete {} depth {}", found.states, found.tried, found.time, found.complete, found.depth);
-            for (i, way) in &found.ways { println!("   {} : {}", i.name(), way.iter().map(|c| c.to_string()).collect::<Vec<_>>().join("; ")); }
-        }
-    }
-    if depth > 5 { return; }
-    for cure in Cure::ALL { for variant in Variant::all(cure) {
-            let found = explore(Design { variant }, Limit { depth, stop_at_first: false }, &Arc::default());
-            println!("{variant}: {} {:?} {}", found.states, found.time,
-             found.ways.iter().map(|(i, way)| format!("{} {}", i.name(), way.len())).collect::<Vec<_>>().join(", "));
-    }}
+    let effort = if std::env::args().nth(1).is_some() { Effort::Full } else { Effort::Quick };
+    let outcome = run(effort, &Arc::default());
+    for (good, words) in outcome.verdicts() { println!("{good} {words}"); }
+    for c in outcome.cures() { println!("{c:?}"); }
+    for w in &outcome.worlds { println!("{:?} {} {} {} {} {} {:?}", w.target, w.name, w.found.states, w.found.tried, w.found.depth, w.found.complete, w.found.time); }
+    for m in &outcome.mistakes { println!("{} {:?}", m.mistake.name(), m.way.as_ref().map(|w| (w.0, w.1.len()))); }
+    for (s, told) in &outcome.stories { println!("== {} {}", s.name, s.title); if let Some(t) = told { for l in &t.lines { println!("  {}: {}", l.call, l.words); } println!("  -> {:?}", t.ending); } }
+    println!("{:?}", outcome.time);
 }

@@ -124,7 +124,9 @@ impl Heap {
         }
     }
 
-    pub(super) fn truth(&self, frame: u8) -> Truth {
+    /// What a frame really is.
+    #[must_use]
+    pub fn truth(&self, frame: u8) -> Truth {
         self.truth.get(usize::from(frame)).copied().unwrap_or(Truth::Boot(Kind::Hole))
     }
 
@@ -134,13 +136,34 @@ impl Heap {
         }
     }
 
-    fn word(&self, frame: u8) -> u8 {
+    /// The word of a frame's record.
+    #[must_use]
+    pub fn word(&self, frame: u8) -> u8 {
         self.word[usize::from(frame) % FRAMES]
     }
 
-    /// The word of a frame, for pictures.
-    pub(super) fn word_of(&self, frame: u8) -> u8 {
-        self.word(frame)
+    /// Whether there is a frame table, so that frames have words.
+    #[must_use]
+    pub const fn has_words(&self) -> bool {
+        self.started
+    }
+
+    /// Free frames, as the heap counts them.
+    #[must_use]
+    pub const fn free_count(&self) -> u8 {
+        self.free
+    }
+
+    /// Frames that ever came into the heap, as it counts them.
+    #[must_use]
+    pub const fn managed(&self) -> u8 {
+        self.managed
+    }
+
+    /// Whether a frame that is freed is taken for one of the boot allocator's.
+    #[must_use]
+    pub fn looks_new(&self, frame: u8, variant: Variant) -> bool {
+        matches!(self.says(frame, variant), Says::Nothing) && self.judge(frame, variant) == Ok(true)
     }
 
     fn order(&self, frame: u8) -> u8 {
@@ -153,7 +176,7 @@ impl Heap {
     }
 
     /// The listed blocks: first frame and order.
-    pub(super) fn blocks(&self) -> impl Iterator<Item = (u8, u8)> + '_ {
+    pub fn blocks(&self) -> impl Iterator<Item = (u8, u8)> + '_ {
         (0..FRAMES as u8).filter(|frame| self.listed & bit(*frame) != 0).map(|f| (f, self.order(f)))
     }
 

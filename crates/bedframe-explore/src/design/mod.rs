@@ -107,6 +107,8 @@ pub enum Answer {
 pub struct Design {
     /// The cure.
     pub variant: Variant,
+    /// Whether callers give back only what they hold. If not, they try everything.
+    pub honest: bool,
 }
 
 /// The heap, and what has been broken.
@@ -232,7 +234,12 @@ impl World for Design {
             steps.push(Call::Start);
         }
         for frames in 1..=4 {
-            steps.extend((0..=FRAMES as u8 - frames).map(|first| Call::Free { first, frames }));
+            let right = |first: &u8| {
+                (*first..*first + frames).all(|frame| state.heap.truth(frame).is_held())
+            };
+            // From the top, where the kernel's own frames are: of two ways as short that is the plainer.
+            let firsts = (0..=FRAMES as u8 - frames).rev().filter(|first| !self.honest || right(first));
+            steps.extend(firsts.map(|first| Call::Free { first, frames }));
         }
         steps.push(Call::Release { frame: 12 });
     }

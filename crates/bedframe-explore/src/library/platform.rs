@@ -31,9 +31,9 @@ impl Bytes {
     }
 
     /// Tells `memory`, which is this machine's, of RAM.
-    pub(super) fn add_ram(memory: &Memory<Bytes>, range: FrameRange, node: NodeId) -> bool {
+    pub(crate) fn add_ram(memory: &Memory<Bytes>, range: FrameRange, node: NodeId) -> bool {
         // SAFETY: the array's frames are nobody else's while `memory` lives: who takes frames here never
-        // touches their bytes, and `written` only reads, when `memory` is at rest. Frames behind the array's
+        // touches their bytes, and `bytes` only reads, when `memory` is at rest. Frames behind the array's
         // end are declared unmapped, so nothing touches them.
         unsafe { memory.add_ram(range, node) }.is_ok()
     }
