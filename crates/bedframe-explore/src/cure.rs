@@ -145,7 +145,10 @@ impl Variant {
 impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.cure.name())?;
-        self.traits().into_iter().filter(|word| !word.is_empty()).try_for_each(|word| write!(f, " {word}"))
+        self.traits()
+            .into_iter()
+            .filter(|word| !word.is_empty())
+            .try_for_each(|word| write!(f, " {word}"))
     }
 }
 

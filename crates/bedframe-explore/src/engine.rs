@@ -114,7 +114,8 @@ struct Search<W> {
 impl<W: World> Search<W> {
     fn holds<const BIT: u32>(&self, at: &At<W::State>) -> bool {
         let bit = 1 << BIT;
-        !self.world.broken(&at.state).has(bit) || self.told.fetch_or(bit, Ordering::Relaxed) & bit != 0
+        !self.world.broken(&at.state).has(bit)
+            || self.told.fetch_or(bit, Ordering::Relaxed) & bit != 0
     }
 }
 

@@ -75,16 +75,24 @@ impl Invariant {
     pub const fn words(self) -> &'static str {
         match self {
             Invariant::Once => "a frame that somebody holds is not handed out again",
-            Invariant::OnlyRam => "only free RAM is handed out: no kernel text, no metadata, no hole",
+            Invariant::OnlyRam => {
+                "only free RAM is handed out: no kernel text, no metadata, no hole"
+            }
             Invariant::Edges => "no block lies over the edge of a zone, node, heap or hole",
             Invariant::Counts => "what is counted is what a walk counts",
             Invariant::RightFree => "whoever holds frames can give them back",
-            Invariant::WrongFree => "what was not handed out, or was given back, is refused by name",
-            Invariant::Coalesced => "at rest free memory is coalesced as far as edges allow, and none is lost",
+            Invariant::WrongFree => {
+                "what was not handed out, or was given back, is refused by name"
+            }
+            Invariant::Coalesced => {
+                "at rest free memory is coalesced as far as edges allow, and none is lost"
+            }
             Invariant::Found => "at rest no hint denies a free frame",
             Invariant::Withdrawn => "a frame that is withdrawn is nobody's, and not free",
             Invariant::Apart => "CPUs take from chunks of their own while there are enough",
-            Invariant::Specified => "the library says what its specification says, and validate agrees",
+            Invariant::Specified => {
+                "the library says what its specification says, and validate agrees"
+            }
         }
     }
 }

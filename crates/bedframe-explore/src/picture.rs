@@ -12,8 +12,9 @@ const LEFT: f64 = 36.0;
 const BOX: f64 = 56.0;
 const PITCH: f64 = 58.0;
 const TOP: f64 = 118.0;
-/// Characters of a line of words.
-const LINE: usize = 138;
+/// Characters of a line of words, and of a heavy one.
+const LINE: usize = 132;
+const HEAVY: usize = 112;
 
 const STYLE: &str = r##"<style>
   text { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
@@ -91,7 +92,7 @@ pub fn write(title: &str, told: &Told) -> String {
         let call = line.call.to_string();
         row(&mut body, &mut y, told, &line.state, Some((&call, &line.words)));
     }
-    for line in wrap(told.ending.as_deref().unwrap_or_default(), LINE) {
+    for line in wrap(told.ending.as_deref().unwrap_or_default(), HEAVY) {
         let _ = writeln!(body, r#"<text class="w" x="{LEFT}" y="{y}">{}</text>"#, escape(&line));
         y += 19.0;
     }
@@ -137,7 +138,8 @@ fn row(body: &mut String, y: &mut f64, told: &Told, state: &State, call: Option<
         let _ = writeln!(body, r#"<text class="m" x="{LEFT}" y="{y}">{}</text>"#, escape(call));
         for line in wrap(words, LINE) {
             *y += 18.0;
-            let _ = writeln!(body, r#"<text class="t" x="{LEFT}" y="{y}">{}</text>"#, escape(&line));
+            let _ =
+                writeln!(body, r#"<text class="t" x="{LEFT}" y="{y}">{}</text>"#, escape(&line));
         }
         *y += 24.0;
     }
@@ -149,7 +151,12 @@ fn row(body: &mut String, y: &mut f64, told: &Told, state: &State, call: Option<
         });
         let class = if over { "bad" } else { "block" };
         let (from, to, at) = (x(first) + 2.0, x(end - 1) + BOX - 2.0, *y - 6.0);
-        let _ = writeln!(body, r#"<path class="{class}" d="M{from} {} V{at} H{to} V{}"/>"#, at + 5.0, at + 5.0);
+        let _ = writeln!(
+            body,
+            r#"<path class="{class}" d="M{from} {} V{at} H{to} V{}"/>"#,
+            at + 5.0,
+            at + 5.0
+        );
     }
     for frame in 0..FRAMES as u8 {
         let truth = state.heap.truth(frame);
@@ -179,7 +186,12 @@ fn row(body: &mut String, y: &mut f64, told: &Told, state: &State, call: Option<
         body.push_str("</g>\n");
         if frame > 0 && map::segment(frame, separate) != map::segment(frame - 1, separate) {
             let at = left - 1.0;
-            let _ = writeln!(body, r#"<line class="edge" x1="{at}" x2="{at}" y1="{}" y2="{}"/>"#, *y - 9.0, *y + 45.0);
+            let _ = writeln!(
+                body,
+                r#"<line class="edge" x1="{at}" x2="{at}" y1="{}" y2="{}"/>"#,
+                *y - 9.0,
+                *y + 45.0
+            );
         }
     }
     *y += 72.0;

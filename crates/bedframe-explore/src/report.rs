@@ -125,7 +125,7 @@ enum Task {
     Chunk(u8, u8),
     Places,
     Handover(u8),
-    Library(Layout),
+    Library(Layout, bool),
     Variant(Variant, bool),
     Mistake(Mistake),
     Story(Story),
@@ -183,7 +183,8 @@ pub fn run(effort: Effort, progress: &Arc<AtomicU64>) -> Outcome {
 
 /// Long ones first, so that no thread is left alone with one.
 fn tasks(effort: Effort) -> Vec<Task> {
-    let mut tasks: Vec<Task> = Layout::all().into_iter().map(Task::Library).collect();
+    let library = |layout| [true, false].map(|running| Task::Library(layout, running));
+    let mut tasks: Vec<Task> = Layout::all().into_iter().flat_map(library).collect();
     tasks.extend(Cure::ALL.map(Task::Cure));
     tasks.extend(match effort {
         Effort::Quick => [Task::Chunk(2, 2), Task::Chunk(3, 1)],
@@ -202,7 +203,8 @@ fn tasks(effort: Effort) -> Vec<Task> {
 const ALL: Limit = Limit { depth: u16::MAX, stop_at_first: true };
 
 fn perform(task: &Task, effort: Effort, progress: &Arc<AtomicU64>) -> Done {
-    let world = |target, cure, name: String, found| Done::World(Explored { target, cure, name, found });
+    let world =
+        |target, cure, name: String, found| Done::World(Explored { target, cure, name, found });
     match *task {
         Task::Cure(cure) => {
             let variant = Variant::proposed(cure);
@@ -210,7 +212,12 @@ fn perform(task: &Task, effort: Effort, progress: &Arc<AtomicU64>) -> Done {
             let depth = if cure == Cure::CountZero { effort.pick(4, 6) } else { effort.pick(5, 8) };
             let limit = Limit { depth, stop_at_first: false };
             let found = search(Design { variant, honest: false }, limit, progress);
-            world(Target::Design, Some(cure), format!("sixteen frames, {variant}"), found)
+            world(
+                Target::Design,
+                Some(cure),
+                format!("16 frames, {} as proposed", cure.name()),
+                found,
+            )
         }
         Task::Chunk(cpus, calls) => {
             let found = search(Chunk { cpus, calls, mistake: None }, ALL, progress);
@@ -219,23 +226,37 @@ fn perform(task: &Task, effort: Effort, progress: &Arc<AtomicU64>) -> Done {
         }
         Task::Places => {
             let name = "three CPUs that look for a chunk, step by step".into();
-            world(Target::Design, Some(Cure::Uninitialised), name, search(Places::default(), ALL, progress))
+            world(
+                Target::Design,
+                Some(Cure::Uninitialised),
+                name,
+                search(Places::default(), ALL, progress),
+            )
         }
         Task::Handover(calls) => {
             let found = search(Handover { calls, mistake: None }, ALL, progress);
-            let name = format!("hand-over amid three CPUs of {} each, step by step", some_calls(calls));
+            let name =
+                format!("hand-over amid three CPUs of {} each, step by step", some_calls(calls));
             world(Target::Design, Some(Cure::Uninitialised), name, found)
         }
-        Task::Library(layout) => {
-            let limit = Limit { depth: effort.pick(3, 6), stop_at_first: true };
-            let found = search(Library { layout }, limit, progress);
-            world(Target::Library, Some(Cure::Uninitialised), format!("32 frames, {layout}"), found)
+        Task::Library(layout, running) => {
+            let depth = if running { effort.pick(2, 5) } else { effort.pick(3, 6) };
+            let limit = Limit { depth, stop_at_first: true };
+            let found = search(Library { layout, running, mutant: None }, limit, progress);
+            let from = if running { "the heap runs" } else { "from the start" };
+            world(
+                Target::Library,
+                Some(Cure::Uninitialised),
+                format!("32 frames, {layout}, {from}"),
+                found,
+            )
         }
         Task::Variant(variant, honest) => {
             let (right, any) = VARIANT_DEPTHS;
             let limit = Limit { depth: if honest { right } else { any }, stop_at_first: false };
             let found = explore(Design { variant, honest }, limit, progress);
-            let broken = found.ways.iter().map(|(invariant, way)| (*invariant, way.len())).collect();
+            let broken =
+                found.ways.iter().map(|(invariant, way)| (*invariant, way.len())).collect();
             Done::Variant(Compared { variant, honest, broken })
         }
         Task::Mistake(mistake) => Done::Mistake(Caught { mistake, way: catch(mistake, progress) }),
@@ -308,14 +329,17 @@ impl Outcome {
     pub fn verdicts(&self) -> Vec<(bool, String)> {
         let cures = self.cures();
         let sound = |target| {
-            move |finding: &&CureFinding| finding.cure == "uninitialised" && finding.target == target
+            move |finding: &&CureFinding| {
+                finding.cure == "uninitialised" && finding.target == target
+            }
         };
         let holds = |target| {
             cures.iter().find(sound(target)).is_some_and(|finding| finding.counterexample.is_none())
         };
         let enough = self.effort == Effort::Quick
             || cures.iter().filter(|f| f.cure == "uninitialised").all(|f| f.states >= 100_000);
-        let broken = |cure: &str| cures.iter().any(|f| f.cure == cure && f.counterexample.is_some());
+        let broken =
+            |cure: &str| cures.iter().any(|f| f.cure == cure && f.counterexample.is_some());
         let unlike: Vec<String> = self
             .variants
             .iter()
@@ -334,7 +358,10 @@ impl Outcome {
             (!broken("all-ones"), "all-ones, whole records filled: no way to break it".into()),
             (
                 unlike.is_empty(),
-                list("each variant of a cure breaks what it was expected to, and nothing else", &unlike),
+                list(
+                    "each variant of a cure breaks what it was expected to, and nothing else",
+                    &unlike,
+                ),
             ),
             (missed.is_empty(), list("every mistake made on purpose is found", &missed)),
             (
@@ -373,7 +400,9 @@ pub fn expected(v: Variant, honest: bool) -> Vec<(Invariant, usize)> {
     };
     // Where only words are filled hand-over itself merges what is not there.
     if v.cure == Cure::AllOnes && !v.whole_records {
-        for (invariant, calls) in [(Once, 3), (OnlyRam, 2), (Counts, 2), (RightFree, 3), (Coalesced, 1)] {
+        for (invariant, calls) in
+            [(Once, 3), (OnlyRam, 2), (Counts, 2), (RightFree, 3), (Coalesced, 1)]
+        {
             breaks(invariant, calls);
         }
         if !v.zone_check {

@@ -32,9 +32,16 @@ pub fn stories() -> Vec<Story> {
     let proposed = Variant::proposed;
     let zero = proposed(Cure::CountZero);
     let marked = Variant { zero_in_use: false, zone_check: true, ..zero };
-    let plain = |name, title, variant, honest, invariant| Story { name, title, variant, honest, invariant };
+    let plain =
+        |name, title, variant, honest, invariant| Story { name, title, variant, honest, invariant };
     vec![
-        plain("own-tables", "The heap takes its own tables for a boot frame", zero, false, WrongFree),
+        plain(
+            "own-tables",
+            "The heap takes its own tables for a boot frame",
+            zero,
+            false,
+            WrongFree,
+        ),
         plain("kernel-text", "What was never handed out is handed out", zero, false, OnlyRam),
         plain("in-use", "A frame in use is taken for a boot frame", zero, true, Counts),
         plain(
@@ -81,7 +88,7 @@ pub fn stories() -> Vec<Story> {
         ),
         plain(
             "words-only",
-            "All-ones reads as free: where only words are filled, boot frames merge",
+            "Ones read as free: where only words are filled, hand-over merges what is not there",
             Variant { whole_records: false, ..proposed(Cure::AllOnes) },
             true,
             Once,
@@ -105,7 +112,11 @@ impl Story {
     /// The shortest way there is, found anew.
     #[must_use]
     pub fn find(&self) -> Option<Vec<Call>> {
-        let found = explore(self.design(), Limit { depth: DEPTH, stop_at_first: false }, &Default::default());
+        let found = explore(
+            self.design(),
+            Limit { depth: DEPTH, stop_at_first: false },
+            &Default::default(),
+        );
         found.way(self.invariant).map(<[Call]>::to_vec)
     }
 
@@ -183,7 +194,11 @@ pub fn tell(design: Design, way: &[Call], focus: Option<Invariant>) -> Told {
 
 /// "frame 3" or "frames 3 to 5".
 fn frames(first: u8, count: u8) -> String {
-    if count == 1 { format!("frame {first}") } else { format!("frames {first} to {}", first + count - 1) }
+    if count == 1 {
+        format!("frame {first}")
+    } else {
+        format!("frames {first} to {}", first + count - 1)
+    }
 }
 
 /// What a frame is, of which somebody speaks who knows.
@@ -197,7 +212,7 @@ pub fn what(truth: Truth) -> &'static str {
         Truth::Given => "handed out at boot",
         Truth::Used => "in use",
         Truth::Metadata => "the heap's own tables",
-        Truth::Withheld => "frame 0, which was thrown away",
+        Truth::Withheld => "thrown away already",
     }
 }
 
@@ -229,8 +244,12 @@ fn words(variant: Variant, before: &State, after: &State, call: Call, answer: An
                 frames(first, count)
             )
         }
-        (Call::Free { first, frames: count }, answer) => free_words(variant, before, first, count, answer),
-        (Call::Release { frame }, Answer::Done) => format!("The kernel gives back its initrd, frame {frame}."),
+        (Call::Free { first, frames: count }, answer) => {
+            free_words(variant, before, first, count, answer)
+        }
+        (Call::Release { frame }, Answer::Done) => {
+            format!("The kernel gives back its initrd, frame {frame}.")
+        }
         _ => "Nothing comes of it.".into(),
     }
 }
@@ -240,7 +259,10 @@ fn free_words(variant: Variant, before: &State, first: u8, count: u8, answer: An
     let who = match wrong {
         None => format!("Whoever holds {} gives back what is his.", frames(first, count)),
         Some(frame) if count == 1 => {
-            format!("By mistake somebody frees frame {frame}: it is {}.", what(before.heap.truth(frame)))
+            format!(
+                "By mistake somebody frees frame {frame}: it is {}.",
+                what(before.heap.truth(frame))
+            )
         }
         Some(frame) => format!(
             "By mistake somebody frees {}: frame {frame} is {}.",
@@ -249,14 +271,21 @@ fn free_words(variant: Variant, before: &State, first: u8, count: u8, answer: An
         ),
     };
     let outcome = match answer {
-        Answer::Refused(frame, why) => format!(" It is refused: of frame {frame} the heap says that {}.", why.words()),
+        Answer::Refused(frame, why) => {
+            format!(" It is refused: of frame {frame} the heap says that {}.", why.words())
+        }
         _ if !before.heap.has_words() => " It is free again.".into(),
         _ => {
             let taken = (first..first + count).find(|frame| before.heap.looks_new(*frame, variant));
             match taken {
                 Some(frame) => format!(
-                    " The word of frame {frame} is {:#x}, so it is taken for a boot frame, and comes into the heap.",
-                    before.heap.word(frame)
+                    " The word of frame {frame} is {:#x}, so it is taken for a boot frame, and {}.",
+                    before.heap.word(frame),
+                    if frame == 0 && variant.withhold_zero {
+                        "thrown away"
+                    } else {
+                        "comes into the heap"
+                    }
                 ),
                 None => " Its word says that it is in use, and it becomes free.".into(),
             }
@@ -275,12 +304,15 @@ fn ending(told: &Told, invariant: Invariant) -> String {
         Invariant::Edges => {
             let over = heap.blocks().find_map(|(first, order)| {
                 let inside = first..first + (1 << order);
-                let edge = inside.clone().find(|f| map::segment(*f, separate) != map::segment(first, separate))?;
+                let edge = inside
+                    .clone()
+                    .find(|f| map::segment(*f, separate) != map::segment(first, separate))?;
                 Some((first, inside.end - 1, edge))
             });
             let (first, end, edge) = over.unwrap_or_default();
             let (low, high) = (map::segment(edge - 1, separate), map::segment(edge, separate));
-            let kind = if low.2 != high.2 { "the edge of the Xen heap" } else { "the edge of a zone" };
+            let kind =
+                if low.2 != high.2 { "the edge of the Xen heap" } else { "the edge of a zone" };
             format!(
                 "Frames {first} to {end} are one free block, over {kind} at frame {edge}: whoever asks for memory \
                  on one side of it can be handed the other."
@@ -299,9 +331,12 @@ fn ending(told: &Told, invariant: Invariant) -> String {
             )
         }
         Invariant::WrongFree => {
-            let Call::Free { first, frames: count } = last.call else { return invariant.words().into() };
+            let Call::Free { first, frames: count } = last.call else {
+                return invariant.words().into();
+            };
             let before = told.lines.iter().rev().nth(1).map_or(&told.first, |line| &line.state);
-            let due = (first..first + count).find_map(|frame| Refusal::due(before.heap.truth(frame)));
+            let due =
+                (first..first + count).find_map(|frame| Refusal::due(before.heap.truth(frame)));
             format!(
                 "It had to be refused, because {}.",
                 due.map_or("nobody holds it", Refusal::words)

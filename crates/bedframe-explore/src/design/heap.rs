@@ -225,7 +225,10 @@ impl Heap {
 
     /// A frame becomes free, and merges with its buddies.
     fn put(&mut self, frame: u8, variant: Variant) {
-        if matches!(self.truth(frame), Truth::Given | Truth::Used | Truth::Boot(Kind::Open | Kind::Initrd)) {
+        if matches!(
+            self.truth(frame),
+            Truth::Given | Truth::Used | Truth::Boot(Kind::Open | Kind::Initrd)
+        ) {
             self.set_truth(frame, Truth::Free);
         }
         self.write(frame, FREE, 0);
@@ -309,7 +312,12 @@ impl Heap {
     }
 
     /// Gives frames back: looks at each, then puts each.
-    pub(super) fn free(&mut self, first: u8, frames: u8, variant: Variant) -> Result<(), (u8, Refusal)> {
+    pub(super) fn free(
+        &mut self,
+        first: u8,
+        frames: u8,
+        variant: Variant,
+    ) -> Result<(), (u8, Refusal)> {
         let mut new = 0;
         for frame in first..first + frames {
             let refuse = |why| Err((frame, why));

@@ -82,7 +82,9 @@ impl Call {
                 node: number(node)?,
                 xen: heap == "xen",
             },
-            ["free", first, frames] => Call::Free { first: number(first)?, frames: number(frames)? },
+            ["free", first, frames] => {
+                Call::Free { first: number(first)?, frames: number(frames)? }
+            }
             ["release", frame] => Call::Release { frame: number(frame)? },
             _ => return None,
         })
@@ -219,11 +221,8 @@ impl World for Design {
         if state.heap.started {
             for order in 0..=2 {
                 for node in 0..=1 {
-                    let heaps: &[bool] = if order == 0 || self.variant.separate {
-                        &[false, true]
-                    } else {
-                        &[false]
-                    };
+                    let heaps: &[bool] =
+                        if order == 0 || self.variant.separate { &[false, true] } else { &[false] };
                     steps.extend(heaps.iter().map(|&xen| Call::Alloc { order, node, xen }));
                 }
             }
@@ -238,7 +237,8 @@ impl World for Design {
                 (*first..*first + frames).all(|frame| state.heap.truth(frame).is_held())
             };
             // From the top, where the kernel's own frames are: of two ways as short that is the plainer.
-            let firsts = (0..=FRAMES as u8 - frames).rev().filter(|first| !self.honest || right(first));
+            let firsts =
+                (0..=FRAMES as u8 - frames).rev().filter(|first| !self.honest || right(first));
             steps.extend(firsts.map(|first| Call::Free { first, frames }));
         }
         steps.push(Call::Release { frame: 12 });

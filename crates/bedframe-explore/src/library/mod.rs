@@ -15,6 +15,7 @@ use std::cell::RefCell;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use bedframe_model::Mutant;
 pub use platform::Bytes;
 pub use world::{Call, FRAMES, Layout};
 use world::{Ended, Seen, Twin, calls};
@@ -23,11 +24,19 @@ use crate::engine::World;
 use crate::invariant::{Broken, Invariant};
 
 /// A machine of this layout.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Library {
     /// The variant of the heap, and frame 0.
     pub layout: Layout,
+    /// Whether the heap runs already when the search begins, with frames of boot still in use.
+    pub running: bool,
+    /// A mistake that the specification makes, to see that the two are compared.
+    pub mutant: Option<Mutant>,
 }
+
+/// What happened before a search that begins with a heap that runs.
+const BEFORE: [Call; 3] =
+    [Call::Boot { frames: 3, top: false }, Call::Boot { frames: 1, top: true }, Call::Start];
 
 /// The calls that led to a state, and what it looks like.
 #[derive(Clone, Debug)]
@@ -53,7 +62,7 @@ impl PartialEq for State {
 /// The machine that the thread worked on last, and the calls that were made on it.
 struct Bench {
     bytes: Bytes,
-    layout: Layout,
+    world: Library,
     calls: Vec<Call>,
     twin: Twin,
     /// Calls that were refused on it since: they should have changed nothing.
@@ -65,24 +74,24 @@ thread_local! {
 }
 
 impl Bench {
-    fn new(layout: Layout) -> Self {
+    fn new(world: Library) -> Self {
         // Whatever was in memory before the machine started.
         let bytes = Bytes::new(u64::from(FRAMES), 0xa5);
-        let twin = Twin::new(layout, &bytes);
-        Self { bytes, layout, calls: Vec::new(), twin, suspects: Vec::new() }
+        let twin = Twin::new(world.layout, world.mutant, &bytes);
+        Self { bytes, world, calls: Vec::new(), twin, suspects: Vec::new() }
     }
 
     /// Is the machine on which exactly these calls were made.
-    fn be(&mut self, layout: Layout, calls: &[Call]) {
-        if self.layout != layout || self.calls != calls {
-            self.rebuild(layout, calls);
+    fn be(&mut self, world: Library, calls: &[Call]) {
+        if self.world != world || self.calls != calls {
+            self.rebuild(world, calls);
         }
     }
 
-    fn rebuild(&mut self, layout: Layout, calls: &[Call]) {
+    fn rebuild(&mut self, world: Library, calls: &[Call]) {
         self.suspects.clear();
-        self.twin = Twin::new(layout, &self.bytes);
-        self.layout = layout;
+        self.twin = Twin::new(world.layout, world.mutant, &self.bytes);
+        self.world = world;
         for call in calls {
             self.twin.call(*call);
         }
@@ -115,7 +124,7 @@ impl Bench {
     fn blame(&mut self, state: &State, call: Call) -> Option<State> {
         let suspects = std::mem::take(&mut self.suspects);
         for suspect in suspects.into_iter().chain([call]) {
-            self.rebuild(self.layout, &state.calls);
+            self.rebuild(self.world, &state.calls);
             self.twin.call(suspect);
             if let Err(why) = self.twin.compare() {
                 return Some(self.arrive(suspect, Some(why)));
@@ -130,8 +139,11 @@ impl World for Library {
     type Step = Call;
 
     fn first(&self) -> State {
-        let seen = Bench::new(self.layout).twin.seen();
-        State { calls: Vec::new(), seen, wrong: None }
+        let calls = if self.running { BEFORE.to_vec() } else { Vec::new() };
+        let mut bench = Bench::new(*self);
+        bench.be(*self, &calls);
+        let wrong = bench.twin.compare().err().map(Into::into);
+        State { calls, seen: bench.twin.seen(), wrong }
     }
 
     fn steps(&self, state: &State, steps: &mut Vec<Call>) {
@@ -143,8 +155,8 @@ impl World for Library {
 
     fn after(&self, state: &State, call: &Call) -> Option<State> {
         BENCH.with_borrow_mut(|bench| {
-            let bench = bench.get_or_insert_with(|| Bench::new(self.layout));
-            bench.be(self.layout, &state.calls);
+            let bench = bench.get_or_insert_with(|| Bench::new(*self));
+            bench.be(*self, &state.calls);
             bench.make(state, *call)
         })
     }

@@ -55,7 +55,11 @@ impl Bytes {
 unsafe impl Platform for Bytes {
     fn frame_ptr(&self, frame: Mfn) -> *mut u8 {
         assert!(frame.get() < self.frames.len() as u64, "frame {frame} is not mapped");
-        self.frames.as_ptr().cast::<u8>().cast_mut().wrapping_add((frame.get() * FRAME_SIZE) as usize)
+        self.frames
+            .as_ptr()
+            .cast::<u8>()
+            .cast_mut()
+            .wrapping_add((frame.get() * FRAME_SIZE) as usize)
     }
 
     fn frame_of(&self, _: *const u8) -> Option<Mfn> {

@@ -6,7 +6,7 @@ use bedframe::{
     Direction, FrameRange, FreeError, FreeRefusal, Memory, Mfn, NodeId, Order, Pool, RangeKind,
     Request, Withdrawal, XenHeap,
 };
-use bedframe_model::{Config, FrameState, World};
+use bedframe_model::{Config, FrameState, Mutant, World};
 
 use super::platform::Bytes;
 
@@ -171,7 +171,7 @@ pub struct Twin {
 impl Twin {
     /// A machine that firmware has just described. What was in `bytes` before does not matter.
     #[must_use]
-    pub fn new(layout: Layout, bytes: &Bytes) -> Self {
+    pub fn new(layout: Layout, mutant: Option<Mutant>, bytes: &Bytes) -> Self {
         let mut memory = Memory::new(bytes.clone()).with_records();
         if layout.frame_zero {
             memory = memory.hand_out_frame_zero();
@@ -179,7 +179,7 @@ impl Twin {
         let mut model = World::new(Config {
             xen_heap: layout.xen_heap,
             withhold_frame0: !layout.frame_zero,
-            mutant: None,
+            mutant,
         });
         let mut fine = memory.set_xen_heap(layout.xen_heap).is_ok();
         for (first, end, node) in RAM {
@@ -189,7 +189,8 @@ impl Twin {
         let kernel = FrameRange::single(mfn(KERNEL));
         fine &= memory.reserve(kernel).is_ok() && model.reserve(kernel).is_ok();
         let initrd = range(INITRD.0, INITRD.1);
-        fine &= memory.reserve_releasable(initrd).is_ok() && model.reserve_releasable(initrd).is_ok();
+        fine &=
+            memory.reserve_releasable(initrd).is_ok() && model.reserve_releasable(initrd).is_ok();
         let bad = FrameRange::single(mfn(BAD));
         fine &= memory.withhold_bad(bad).is_ok() && model.withhold_bad(bad).is_ok();
         assert!(fine, "the machine of the worlds is legal");
@@ -284,13 +285,18 @@ impl Twin {
 
     fn free(&mut self, range: FrameRange) -> Ended {
         let referred = |at: Mfn| {
-            REFERRED.iter().zip(self.references).any(|(frame, count)| mfn(*frame) == at && count > 0)
+            REFERRED
+                .iter()
+                .zip(self.references)
+                .any(|(frame, count)| mfn(*frame) == at && count > 0)
         };
         let kept = range.iter().find(|frame| referred(*frame));
         let due = match (kept, self.model.check_free(range)) {
             // Of several reasons the one of the lowest frame.
             (Some(frame), Err(error)) if error.frame < frame => Err(error),
-            (Some(frame), _) => Err(FreeError { frame, why: FreeRefusal::Referenced, committed: 0 }),
+            (Some(frame), _) => {
+                Err(FreeError { frame, why: FreeRefusal::Referenced, committed: 0 })
+            }
             (None, Err(error)) => Err(error),
             (None, Ok(())) => self.model.free(range),
         };
@@ -362,7 +368,8 @@ impl Twin {
 
     fn compare_counts(&self) -> Result<(), String> {
         let counts = self.memory.statistics();
-        let count = |states: &[FrameState]| states.iter().map(|s| self.model.count(*s)).sum::<u64>();
+        let count =
+            |states: &[FrameState]| states.iter().map(|s| self.model.count(*s)).sum::<u64>();
         use FrameState::*;
         let pairs = [
             ("RAM", counts.ram, self.model.ram_frames()),
@@ -377,7 +384,9 @@ impl Twin {
             ("metadata", counts.metadata, count(&[Metadata])),
         ];
         match pairs.iter().find(|(_, ours, theirs)| ours != theirs) {
-            Some((what, ours, theirs)) => Err(format!("{ours} frames {what}, and should be {theirs}")),
+            Some((what, ours, theirs)) => {
+                Err(format!("{ours} frames {what}, and should be {theirs}"))
+            }
             None => Ok(()),
         }
     }

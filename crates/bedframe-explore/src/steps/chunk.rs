@@ -196,7 +196,9 @@ impl Pc {
             | Pc::OfflineBusy { .. }
             | Pc::OnlineBusy { .. } => "becomes the holder of Busy".into(),
             Pc::FreeBusyEnd { frame } => format!("puts frame {frame} into its word, and ends Busy"),
-            Pc::FreeColdHeld { frame } => format!("frees frame {frame} as its record says, ends Busy"),
+            Pc::FreeColdHeld { frame } => {
+                format!("frees frame {frame} as its record says, ends Busy")
+            }
             Pc::FreeReview { .. } => "reads the entry again behind its step".into(),
             Pc::FreeReviewHeld { frame, .. } => format!("Busy, looks at frame {frame}'s record"),
             Pc::Ripe => "looks whether every word is full".into(),
@@ -564,12 +566,11 @@ impl Chunk {
         let mut broken = s.broken;
         broken.unless(reads == free, Invariant::Counts);
         broken.unless(s.kind == Kind::Broken || plane == 0, Invariant::Counts);
-        let denied =
-            (0..WORDS).any(|w| s.free[usize::from(w)] != 0 && s.hints & 1 << w == 0);
+        let denied = (0..WORDS).any(|w| s.free[usize::from(w)] != 0 && s.hints & 1 << w == 0);
         broken.unless(s.kind != Kind::Broken || !denied, Invariant::Found);
         broken.unless(s.kind != Kind::Broken || plane != ALL, Invariant::Coalesced);
-        let forgotten = (0..FRAMES)
-            .any(|f| s.record(f) == Record::Offlining && s.held & 1 << f == 0);
+        let forgotten =
+            (0..FRAMES).any(|f| s.record(f) == Record::Offlining && s.held & 1 << f == 0);
         broken.unless(!forgotten, Invariant::Withdrawn);
         s.broken = broken;
     }

@@ -256,8 +256,10 @@ impl World for Handover {
             Some(_) if pc != Pc::Idle || left == 0 => return None,
             Some(Call::Free(frame)) => {
                 // Held, and nobody else is about to free it.
-                let about = |pc: &Pc| matches!(pc, Pc::Look(c) | Pc::Lock(c) | Pc::LookAgain(c)
-                    | Pc::Ledger(c) | Pc::Heap(c) if *c == Call::Free(frame));
+                let about = |pc: &Pc| {
+                    matches!(pc, Pc::Look(c) | Pc::Lock(c) | Pc::LookAgain(c)
+                    | Pc::Ledger(c) | Pc::Heap(c) if *c == Call::Free(frame))
+                };
                 if s.held & 1 << frame == 0 || s.cpus.iter().any(|(pc, _)| about(pc)) {
                     return None;
                 }

@@ -45,12 +45,20 @@ impl Mistake {
     #[must_use]
     pub const fn words(self) -> &'static str {
         match self {
-            Mistake::HintClearedBlindly => "the hint of an emptied word is cleared without a second look at the word",
-            Mistake::MergedOnALook => "a chunk is made whole because its words were full a moment ago",
-            Mistake::FlagReadFirst => "a free reads the chunk's flag before its step on the word instead of behind it",
+            Mistake::HintClearedBlindly => {
+                "the hint of an emptied word is cleared without a second look at the word"
+            }
+            Mistake::MergedOnALook => {
+                "a chunk is made whole because its words were full a moment ago"
+            }
+            Mistake::FlagReadFirst => {
+                "a free reads the chunk's flag before its step on the word instead of behind it"
+            }
             Mistake::AdoptedBlindly => "a CPU adopts a chunk by a plain store",
             Mistake::PlainOr => "a free sets its bit by a plain or, whatever the word held",
-            Mistake::StageNotAskedAgain => "a call that saw no heap does not look again under the lock",
+            Mistake::StageNotAskedAgain => {
+                "a call that saw no heap does not look again under the lock"
+            }
         }
     }
 }

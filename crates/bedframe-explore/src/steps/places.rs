@@ -89,7 +89,8 @@ impl World for Places {
             }
         };
         next.cpus.sort_unstable();
-        let shared = next.cpus.windows(2).any(|pair| matches!(pair, [Pc::Has(a), Pc::Has(b)] if a == b));
+        let shared =
+            next.cpus.windows(2).any(|pair| matches!(pair, [Pc::Has(a), Pc::Has(b)] if a == b));
         next.broken.unless(!shared, Invariant::Apart);
         Some(next)
     }
