@@ -88,7 +88,7 @@ pub fn stories() -> Vec<Story> {
         ),
         plain(
             "words-only",
-            "Ones read as free: where only words are filled, hand-over merges what is not there",
+            "Ones read as free: hand-over merges what is not there",
             Variant { whole_records: false, ..proposed(Cure::AllOnes) },
             true,
             Once,

@@ -31,7 +31,7 @@ fn every_layout_is_explored_from_both_beginnings() {
 fn a_specification_that_makes_a_mistake_is_noticed() {
     for mutant in Mutant::ALL {
         let caught = Layout::all().into_iter().any(|layout| {
-            let world = Library { layout, running: false, mutant: Some(mutant) };
+            let world = Library { layout, running: true, mutant: Some(mutant) };
             let found = explore(world, FEW, &Arc::default());
             found.shortest().is_some_and(|(_, way)| {
                 replay(&world, way).last().is_some_and(|state| state.wrong.is_some())

@@ -11,19 +11,20 @@ use bedframe_model::{Config, FrameState, Mutant, World};
 use super::platform::Bytes;
 
 /// Frames of the machine, holes included.
-pub const FRAMES: u8 = 32;
+pub const FRAMES: u8 = 40;
 
-const RAM: [(u8, u8, u32); 3] = [(0, 6, 0), (7, 20, 0), (20, 32, 1)];
-/// Kernel text.
+/// RAM and its nodes. The index takes a dozen frames of it, as high up as it can on each node, and leaves in the
+/// unified variant those on both sides of the nodes' first edge, which lies between two buddies.
+const RAM: [(u8, u8, u32); 4] = [(0, 4, 0), (8, 19, 1), (19, 33, 0), (33, FRAMES, 1)];
+/// Kernel text, and a hole.
 const KERNEL: u8 = 9;
+const HOLE: u8 = 5;
 /// An initrd, with a bad frame in it.
-const INITRD: (u8, u8) = (21, 24);
-const BAD: u8 = 22;
-/// Where mapped memory ends, in the variants in which it does.
-const MAPPED: u8 = 20;
-/// Frames that are withdrawn and let back, and frames that are referred to.
-const WITHDRAWN: [u8; 3] = [1, 14, 29];
-const REFERRED: [u8; 2] = [14, 29];
+const INITRD: (u8, u8) = (34, 37);
+const BAD: u8 = 35;
+/// Mapped memory, in the variants in which not all of it is; a limit has it begin at 0. Its end lies between
+/// two buddies.
+const MAPPED: (u8, u8) = (8, 33);
 
 fn mfn(frame: u8) -> Mfn {
     Mfn::new(u64::from(frame))
@@ -48,8 +49,8 @@ impl Layout {
     pub fn all() -> Vec<Layout> {
         let heaps = [
             XenHeap::Unified,
-            XenHeap::Limited { limit: mfn(MAPPED) },
-            XenHeap::Separate { range: range(0, MAPPED) },
+            XenHeap::Limited { limit: mfn(MAPPED.1) },
+            XenHeap::Separate { range: range(MAPPED.0, MAPPED.1) },
         ];
         let both = |xen_heap| [false, true].map(|frame_zero| Layout { xen_heap, frame_zero });
         heaps.into_iter().flat_map(both).collect()
@@ -142,8 +143,8 @@ impl fmt::Display for Call {
 /// not in it are hints: which block of several that do a request gets.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Seen {
-    frames: [FrameState; FRAMES as usize],
-    references: [u8; REFERRED.len()],
+    pub(super) frames: [FrameState; FRAMES as usize],
+    references: [u8; FRAMES as usize],
     /// Whether the heap runs.
     pub started: bool,
 }
@@ -164,7 +165,7 @@ pub enum Ended {
 pub struct Twin {
     memory: Memory<Bytes>,
     model: World,
-    references: [u8; REFERRED.len()],
+    references: [u8; FRAMES as usize],
     started: bool,
 }
 
@@ -194,7 +195,7 @@ impl Twin {
         let bad = FrameRange::single(mfn(BAD));
         fine &= memory.withhold_bad(bad).is_ok() && model.withhold_bad(bad).is_ok();
         assert!(fine, "the machine of the worlds is legal");
-        Self { memory, model, references: [0; REFERRED.len()], started: false }
+        Self { memory, model, references: [0; FRAMES as usize], started: false }
     }
 
     /// What can be observed.
@@ -284,12 +285,8 @@ impl Twin {
     }
 
     fn free(&mut self, range: FrameRange) -> Ended {
-        let referred = |at: Mfn| {
-            REFERRED
-                .iter()
-                .zip(self.references)
-                .any(|(frame, count)| mfn(*frame) == at && count > 0)
-        };
+        let referred =
+            |at: Mfn| self.references.get(at.get() as usize).is_some_and(|count| *count > 0);
         let kept = range.iter().find(|frame| referred(*frame));
         let due = match (kept, self.model.check_free(range)) {
             // Of several reasons the one of the lowest frame.
@@ -315,8 +312,7 @@ impl Twin {
     }
 
     fn count(&mut self, frame: u8) -> Option<&mut u8> {
-        let at = REFERRED.iter().position(|referred| *referred == frame)?;
-        self.references.get_mut(at)
+        self.references.get_mut(usize::from(frame))
     }
 
     /// What the library says is metadata and the specification does not know of.
@@ -347,8 +343,8 @@ impl Twin {
                 return Err(format!("frame {frame} is {ours}, and should be {theirs}"));
             }
         }
-        for (frame, count) in REFERRED.iter().zip(self.references) {
-            if self.memory.references(mfn(*frame)) != u32::from(count) {
+        for (frame, count) in (0..FRAMES).zip(self.references) {
+            if self.memory.references(mfn(frame)) != u32::from(count) {
                 return Err(format!("frame {frame} has not {count} references"));
             }
         }
@@ -415,11 +411,7 @@ pub(super) fn calls(seen: &Seen, two_heaps: bool, calls: &mut Vec<Call>) {
                 }
             }
         }
-        calls.extend(WITHDRAWN.map(Call::Offline));
-        calls.extend(WITHDRAWN.map(Call::Online));
-        calls.push(Call::Break(WITHDRAWN[0]));
-        calls.extend(REFERRED.map(Call::Refer));
-        calls.extend(REFERRED.map(Call::Unrefer));
+        withdrawals(seen, calls);
     } else {
         for frames in [1, 3] {
             calls.extend([false, true].map(|top| Call::Boot { frames, top }));
@@ -433,4 +425,27 @@ pub(super) fn calls(seen: &Seen, two_heaps: bool, calls: &mut Vec<Call>) {
         calls.extend([1, 3].map(|frames| Call::Release { first, frames }));
     }
     calls.push(Call::Look);
+}
+
+/// Frames of each kind are withdrawn, let back and referred to: the outermost of those that are alike.
+fn withdrawals(seen: &Seen, calls: &mut Vec<Call>) {
+    let numbered = || (0u8..).zip(seen.frames);
+    let first = |state| numbered().find(|(_, s)| *s == state).map(|(frame, _)| frame);
+    let last = |state| numbered().filter(|(_, s)| *s == state).last().map(|(frame, _)| frame);
+    use FrameState::{Free, Given, GivenOfflining, InUse, Offlined, Offlining};
+    let some = [first(Free), last(Free), first(InUse), last(Given), Some(KERNEL), Some(HOLE)];
+    calls.extend(some.into_iter().flatten().map(Call::Offline));
+    calls
+        .extend([last(Free), first(InUse), first(Offlined)].into_iter().flatten().map(Call::Break));
+    let leaving = |state| matches!(state, GivenOfflining | Offlining | Offlined);
+    calls.extend(numbered().filter(|(_, s)| leaving(*s)).map(|(frame, _)| Call::Online(frame)));
+    calls.extend(first(InUse).into_iter().chain(last(InUse)).map(Call::Refer));
+    let referred = (0..FRAMES).zip(seen.references).filter(|(_, count)| *count > 0);
+    calls.extend(referred.map(|(frame, _)| Call::Unrefer(frame)));
+    calls.extend(
+        [first(Free), Some(KERNEL)]
+            .into_iter()
+            .flatten()
+            .flat_map(|f| [Call::Online(f), Call::Unrefer(f)]),
+    );
 }
