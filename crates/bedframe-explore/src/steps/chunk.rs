@@ -233,7 +233,7 @@ impl Chunk {
         let next = match pc {
             Pc::Idle => return None,
             Pc::TakeEntry => {
-                s.settled(cpu)?;
+                s.settled()?;
                 match s.kind {
                     Kind::Broken if s.hints != 0 => {
                         Pc::TakeLoad { word: s.hints.trailing_zeros() as u8 }
@@ -242,7 +242,7 @@ impl Chunk {
                         if s.is_being_freed(0) {
                             return None;
                         }
-                        s.hold(cpu)?;
+                        s.hold()?;
                         Pc::TakeBreak { word: 0 }
                     }
                     _ => Pc::Idle,
@@ -256,12 +256,13 @@ impl Chunk {
             Pc::TakeBreak { .. } => {
                 s.kind = Kind::Broken;
                 s.hints = (1 << WORDS) - 1;
-                s.release(cpu);
+                s.release();
                 s.taking(0, cpu);
                 Pc::TakeVet { frame: 0 }
             }
             Pc::TakeLoad { word } => match s.free[usize::from(word)] {
-                0 => Pc::ClearEntry { frame: word * SIZE }.or_nothing(),
+                // A hint may say *some* wrongly.
+                0 => Pc::Idle,
                 old => Pc::TakeSwap { word, old },
             },
             Pc::TakeSwap { word, old } => {
@@ -303,9 +304,9 @@ impl Chunk {
                 Pc::TakeVet { frame }
             }
             Pc::TakeVet { frame } => {
-                s.settled(cpu)?;
+                s.settled()?;
                 if s.exceptional {
-                    s.hold(cpu)?;
+                    s.hold()?;
                     Pc::TakeVetHeld { frame }
                 } else {
                     s.taken(frame);
@@ -318,11 +319,11 @@ impl Chunk {
                 } else {
                     s.records[usize::from(frame)] = Record::Offlined;
                 }
-                s.release(cpu);
+                s.release();
                 Pc::Idle
             }
             Pc::WholeSwap => {
-                s.settled(cpu)?;
+                s.settled()?;
                 if s.kind == Kind::WholeFree {
                     if (0..FRAMES).any(|frame| s.is_being_freed(frame)) {
                         return None;
@@ -334,11 +335,11 @@ impl Chunk {
                 Pc::Idle
             }
             Pc::FreeEntry { frame } => {
-                s.settled(cpu)?;
+                s.settled()?;
                 match s.kind {
-                    Kind::WholeFree => s.refused(frame, cpu),
+                    Kind::WholeFree => s.refused(frame),
                     Kind::WholeUsed => {
-                        s.hold(cpu)?;
+                        s.hold()?;
                         Pc::FreeSpread { frame, word: 0 }
                     }
                     Kind::Broken if s.exceptional => Pc::FreeCold { frame },
@@ -351,13 +352,13 @@ impl Chunk {
             }
             Pc::FreeSpread { frame, .. } => {
                 (s.kind, s.hints) = (Kind::Broken, 0);
-                s.release(cpu);
+                s.release();
                 Pc::FreeEntry { frame }
             }
             Pc::FreeLoad { frame } => {
                 let (word, mask) = place(frame);
                 match s.free[word] {
-                    old if old & mask != 0 => s.refused(frame, cpu),
+                    old if old & mask != 0 => s.refused(frame),
                     old if old != 0 || self.makes(Mistake::PlainOr) => Pc::FreeSwap { frame, old },
                     _ => Pc::FreeBusy { frame },
                 }
@@ -366,7 +367,7 @@ impl Chunk {
                 let (word, mask) = place(frame);
                 if self.makes(Mistake::PlainOr) {
                     if s.free[word] & mask != 0 {
-                        s.cpus[cpu].pc = s.refused(frame, cpu);
+                        s.cpus[cpu].pc = s.refused(frame);
                         return Some(());
                     }
                     s.hints |= 1 << word;
@@ -378,7 +379,7 @@ impl Chunk {
                 self.behind_free(s, frame)
             }
             Pc::FreeBusy { frame } => {
-                s.hold(cpu)?;
+                s.hold()?;
                 Pc::FreeBusyHeld { frame }
             }
             Pc::FreeBusyHeld { frame } => {
@@ -386,7 +387,7 @@ impl Chunk {
                 if s.kind == Kind::Broken && !s.exceptional && s.free[word] == 0 {
                     Pc::FreeBusyEnd { frame }
                 } else {
-                    s.release(cpu);
+                    s.release();
                     Pc::FreeEntry { frame }
                 }
             }
@@ -394,21 +395,21 @@ impl Chunk {
                 let (word, mask) = place(frame);
                 s.free[word] = mask;
                 s.hints |= 1 << word;
-                s.release(cpu);
+                s.release();
                 self.behind_free(s, frame)
             }
             Pc::FreeCold { frame } => {
-                s.hold(cpu)?;
+                s.hold()?;
                 Pc::FreeColdHeld { frame }
             }
             Pc::FreeColdHeld { frame } => {
                 let (word, mask) = place(frame);
                 if s.kind != Kind::Broken {
-                    s.release(cpu);
+                    s.release();
                     Pc::FreeEntry { frame }
                 } else if s.free[word] & mask != 0 || s.record(frame) == Record::Offlined {
-                    s.release(cpu);
-                    s.refused(frame, cpu)
+                    s.release();
+                    s.refused(frame)
                 } else {
                     if s.record(frame) == Record::Offlining {
                         s.records[usize::from(frame)] = Record::Offlined;
@@ -418,14 +419,14 @@ impl Chunk {
                     }
                     let late = s.given_back(frame);
                     s.done(late);
-                    s.release(cpu);
+                    s.release();
                     Pc::Ripe
                 }
             }
             Pc::FreeReview { frame, late } => {
-                s.settled(cpu)?;
+                s.settled()?;
                 if s.exceptional {
-                    s.hold(cpu)?;
+                    s.hold()?;
                     Pc::FreeReviewHeld { frame, late }
                 } else {
                     s.done(late);
@@ -449,19 +450,19 @@ impl Chunk {
                     }
                     _ => s.done(late),
                 }
-                s.release(cpu);
+                s.release();
                 Pc::Ripe
             }
             Pc::Ripe => {
-                s.settled(cpu)?;
+                s.settled()?;
                 let full = s.kind == Kind::Broken && s.free == [FULL; WORDS as usize];
                 if full { Pc::MergeBusy } else { Pc::Idle }
             }
             Pc::MergeBusy => {
-                s.hold(cpu)?;
+                s.hold()?;
                 let recorded = s.exceptional && s.records.iter().any(|r| *r != Record::None);
                 if s.kind != Kind::Broken || recorded {
-                    s.release(cpu);
+                    s.release();
                     Pc::Idle
                 } else {
                     Pc::MergeClaim { word: 0 }
@@ -478,11 +479,11 @@ impl Chunk {
             }
             Pc::MergeClaim { .. } => {
                 (s.kind, s.hints) = (Kind::WholeFree, 0);
-                s.release(cpu);
+                s.release();
                 Pc::Idle
             }
             Pc::MergeBack { word: 0 } => {
-                s.release(cpu);
+                s.release();
                 Pc::Idle
             }
             Pc::MergeBack { word } => {
@@ -490,13 +491,13 @@ impl Chunk {
                 Pc::MergeBack { word: word - 1 }
             }
             Pc::OfflineBusy { frame } => {
-                s.hold(cpu)?;
+                s.hold()?;
                 Pc::OfflineHeld { frame }
             }
             Pc::OfflineHeld { frame } => {
                 let (word, mask) = place(frame);
                 if s.record(frame) != Record::None {
-                    s.release(cpu);
+                    s.release();
                     s.cpus[cpu].pc = Pc::Idle;
                     return Some(());
                 }
@@ -513,11 +514,11 @@ impl Chunk {
             }
             Pc::OfflineEnd => {
                 s.exceptional = true;
-                s.release(cpu);
+                s.release();
                 Pc::Idle
             }
             Pc::OnlineBusy { frame } => {
-                s.hold(cpu)?;
+                s.hold()?;
                 Pc::OnlineHeld { frame }
             }
             Pc::OnlineHeld { frame } => {
@@ -531,11 +532,11 @@ impl Chunk {
                 }
                 s.records[usize::from(frame)] = Record::None;
                 s.exceptional = s.records.iter().any(|r| *r != Record::None);
-                s.release(cpu);
+                s.release();
                 Pc::Ripe
             }
         };
-        s.cpus[cpu].pc = if next == (Pc::ClearEntry { frame: NOTHING }) { Pc::Idle } else { next };
+        s.cpus[cpu].pc = next;
         Some(())
     }
 
@@ -576,34 +577,24 @@ impl Chunk {
     }
 }
 
-/// No frame: a word was found empty, and there is none to go on with.
-const NOTHING: u8 = u8::MAX;
-
 /// The word that a frame lies in, and its bit there.
 fn place(frame: u8) -> (usize, u8) {
     (usize::from(frame / SIZE), 1 << (frame % SIZE))
 }
 
-impl Pc {
-    /// A search that finds nothing where a hint sent it ends.
-    fn or_nothing(self) -> Pc {
-        Pc::ClearEntry { frame: NOTHING }
-    }
-}
-
 impl State {
     /// Waits until nobody is the holder of Busy.
-    fn settled(&self, _cpu: usize) -> Option<()> {
+    fn settled(&self) -> Option<()> {
         (!self.busy).then_some(())
     }
 
-    fn hold(&mut self, _cpu: usize) -> Option<()> {
-        self.settled(_cpu)?;
+    fn hold(&mut self) -> Option<()> {
+        self.settled()?;
         self.busy = true;
         Some(())
     }
 
-    fn release(&mut self, _cpu: usize) {
+    fn release(&mut self) {
         self.busy = false;
         self.cpus.iter_mut().for_each(|cpu| cpu.turned = true);
     }
@@ -671,7 +662,7 @@ impl State {
     }
 
     /// A free was refused: somebody else must be about to have done it.
-    fn refused(&mut self, frame: u8, _cpu: usize) -> Pc {
+    fn refused(&mut self, frame: u8) -> Pc {
         self.broken.unless(self.held & 1 << frame == 0, Invariant::RightFree);
         Pc::Idle
     }
