@@ -253,7 +253,7 @@ fn perform(task: &Task, effort: Effort, progress: &Arc<AtomicU64>) -> Done {
             world(
                 Target::Library,
                 Some(Cure::Uninitialised),
-                format!("40 frames, {layout}, {from}"),
+                format!("80 frames, {layout}, {from}"),
                 found,
             )
         }

@@ -209,6 +209,6 @@ fn explored(page: &mut String, outcome: &Outcome) {
         "\nWhat this does not show. Steps are interleaved as if memory were sequentially consistent; loom explores the \
          orderings, over the code that ships. Two sequences of calls on the library that end in what looks the same are \
          followed once, whatever hints they leave behind; every block that the library then chooses is judged, but not every \
-         choice is seen. And it is small machines: 16 frames, 40 frames, a chunk of four.\n",
+         choice is seen. And it is small machines: 16 frames, 80 frames, a chunk of four.\n",
     );
 }

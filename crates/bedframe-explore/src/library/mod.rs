@@ -1,4 +1,4 @@
-//! Bedframe itself: every sequence of calls to a depth, on a machine of 40 frames, beside its specification.
+//! Bedframe itself: every sequence of calls to a depth, on a machine of 80 frames, beside its specification.
 //!
 //! A state of the search is the calls that led to it and what could be observed then. To go on from one, the
 //! machine is built anew and the calls are made again: they are deterministic, and a `Memory` has no copy. That

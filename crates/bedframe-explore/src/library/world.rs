@@ -11,20 +11,20 @@ use bedframe_model::{Config, FrameState, Mutant, World};
 use super::platform::Bytes;
 
 /// Frames of the machine, holes included.
-pub const FRAMES: u8 = 40;
+pub const FRAMES: u8 = 80;
 
-/// RAM and its nodes. The index takes a dozen frames of it, as high up as it can on each node, and leaves in the
+/// RAM and its nodes. The index takes about half of it, as high up as it can on each node, and leaves in the
 /// unified variant those on both sides of the nodes' first edge, which lies between two buddies.
-const RAM: [(u8, u8, u32); 4] = [(0, 4, 0), (8, 19, 1), (19, 33, 0), (33, FRAMES, 1)];
+const RAM: [(u8, u8, u32); 4] = [(0, 4, 0), (8, 19, 1), (19, 71, 0), (71, FRAMES, 1)];
 /// Kernel text, and a hole.
 const KERNEL: u8 = 9;
 const HOLE: u8 = 5;
 /// An initrd, with a bad frame in it.
-const INITRD: (u8, u8) = (34, 37);
-const BAD: u8 = 35;
+const INITRD: (u8, u8) = (74, 77);
+const BAD: u8 = 75;
 /// Mapped memory, in the variants in which not all of it is; a limit has it begin at 0. Its end lies between
 /// two buddies.
-const MAPPED: (u8, u8) = (8, 33);
+const MAPPED: (u8, u8) = (8, 71);
 
 fn mfn(frame: u8) -> Mfn {
     Mfn::new(u64::from(frame))
