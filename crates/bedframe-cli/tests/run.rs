@@ -107,6 +107,7 @@ fn the_table_shows_every_step_and_fits_the_screen() {
 /// Scenarios that fail: the line and the step, and what is said.
 const FAILING: &[(&str, u64, &str, &str)] = &[
     ("before", 13, "3.1, turn 1", "expected free: 16118 (same); found 16120"),
+    ("claimed", 14, "3", "expected unclaimed: 16"),
     ("contents", 13, "3", "expected what its holder wrote; found frame 0x3e07 holds"),
     ("counter", 10, "2", "expected in_use: 9; found 8"),
     ("done", 7, "1", "expected alloc: refused with OutOfMemory; found it was done"),

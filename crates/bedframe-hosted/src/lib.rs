@@ -48,6 +48,8 @@ mod window;
 pub use content::Pattern;
 pub use error::HostedError;
 pub use memory::HostedMemory;
-pub use platform::{HostedPlatform, InterruptCount, interrupt_count, set_cpu, set_node};
+pub use platform::{
+    FlushCount, HostedPlatform, InterruptCount, NoticeCount, interrupt_count, set_cpu, set_node,
+};
 pub use process::ProcessMemory;
 pub use window::{HostedFormat, HostedWindow};

@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::AtomicU64;
 
-use bedframe::{CpuId, FreeError, InterruptMask, Mfn, NodeId, Platform};
+use bedframe::{CpuId, FreeError, InterruptMask, Mfn, NodeId, Notice, Platform, Scope, StaleCpus};
 use rustix::fs::{self, FallocateFlags, MemfdFlags};
 use rustix::io::Errno;
 use rustix::mm::{self, Advice, MapFlags, MprotectFlags, ProtFlags};
@@ -179,6 +179,18 @@ unsafe impl Platform for HostedPlatform {
     fn pause(&self) {
         // The one waited for may be a thread that the host has put aside.
         std::thread::yield_now();
+    }
+
+    fn defers_flushes(&self) -> bool {
+        self.defers()
+    }
+
+    fn flush_tlbs(&self, stale: &StaleCpus<'_>) {
+        self.note_flush(stale);
+    }
+
+    fn low_memory(&self, scope: Scope, notice: Notice) {
+        self.note_notice(scope, notice);
     }
 
     fn misuse(&self, error: &FreeError) {

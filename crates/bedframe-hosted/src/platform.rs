@@ -1,10 +1,12 @@
 //! The hosted machine as Bedframe sees it.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bedframe::{CpuId, FRAME_SHIFT, FrameRange, FreeError, InterruptMask, Mfn, NodeId};
+use bedframe::{
+    CpuId, FRAME_SHIFT, FrameRange, FreeError, InterruptMask, Mfn, NodeId, Notice, Scope, StaleCpus,
+};
 
 use crate::memory::HostedMemory;
 
@@ -57,6 +59,28 @@ pub struct HostedPlatform {
     mapped: FrameRange,
     distances: Arc<BTreeMap<(NodeId, NodeId), u32>>,
     misuse: Arc<Mutex<Misuse>>,
+    notices: Arc<Mutex<HashMap<Scope, NoticeCount>>>,
+    /// How many CPUs have TLBs that are flushed late; 0 if mappings are flushed before frames come back.
+    tlbs: u32,
+    flushes: Arc<Mutex<FlushCount>>,
+}
+
+/// What [`HostedPlatform::notice_count`] tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NoticeCount {
+    /// How often memory has become low.
+    pub low: u64,
+    /// How often it has recovered.
+    pub recovered: u64,
+}
+
+/// What [`HostedPlatform::flush_count`] tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FlushCount {
+    /// How often flushes were asked for.
+    pub asked: u64,
+    /// TLBs that were flushed for that, all in all.
+    pub cpus: u64,
 }
 
 #[derive(Default, Debug)]
@@ -70,7 +94,15 @@ impl HostedPlatform {
     #[must_use]
     pub fn new(memory: HostedMemory) -> Self {
         let mapped = memory.frames();
-        Self { memory: Arc::new(memory), mapped, distances: Arc::default(), misuse: Arc::default() }
+        Self {
+            memory: Arc::new(memory),
+            mapped,
+            distances: Arc::default(),
+            misuse: Arc::default(),
+            notices: Arc::default(),
+            tlbs: 0,
+            flushes: Arc::default(),
+        }
     }
 
     /// Maps no frames but those in `range`, as machines do whose Xen heap is separate or ends at a
@@ -95,6 +127,14 @@ impl HostedPlatform {
         self
     }
 
+    /// Lets the machine be one that flushes the TLBs of so many CPUs only when somebody else is to have
+    /// frames that came back from a domain. There are none here: what is asked for is counted.
+    #[must_use]
+    pub fn with_deferred_flushes(mut self, cpus: u32) -> Self {
+        self.tlbs = cpus;
+        self
+    }
+
     /// The machine's memory.
     #[must_use]
     pub fn memory(&self) -> &HostedMemory {
@@ -111,6 +151,39 @@ impl HostedPlatform {
     #[must_use]
     pub fn last_misuse(&self) -> Option<FreeError> {
         self.misuse.lock().unwrap_or_else(PoisonError::into_inner).last
+    }
+
+    /// How often this machine was told that watched memory crossed a watermark.
+    #[must_use]
+    pub fn notice_count(&self, scope: Scope) -> NoticeCount {
+        let notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        notices.get(&scope).copied().unwrap_or_default()
+    }
+
+    /// How often this machine was asked to flush TLBs.
+    #[must_use]
+    pub fn flush_count(&self) -> FlushCount {
+        *self.flushes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn note_notice(&self, scope: Scope, notice: Notice) {
+        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = notices.entry(scope).or_default();
+        match notice {
+            Notice::Low => count.low += 1,
+            Notice::Recovered => count.recovered += 1,
+        }
+    }
+
+    pub(crate) fn defers(&self) -> bool {
+        self.tlbs > 0
+    }
+
+    pub(crate) fn note_flush(&self, stale: &StaleCpus<'_>) {
+        let cpus = (0..self.tlbs).filter(|cpu| stale.contains(CpuId(*cpu))).count() as u64;
+        let mut flushes = self.flushes.lock().unwrap_or_else(PoisonError::into_inner);
+        flushes.asked += 1;
+        flushes.cpus += cpus;
     }
 
     pub(crate) fn note_misuse(&self, error: &FreeError) {

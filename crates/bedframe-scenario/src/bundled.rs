@@ -30,4 +30,9 @@ bundled! {
     "domains-that-trust-one-another.toml",
     "offlined-under-load.toml",
     "broken-frame-in-use.toml",
+    "claims-race.toml",
+    "claim-released-by-death.toml",
+    "deficit-repaid.toml",
+    "low-memory-notice.toml",
+    "flushes-put-off.toml",
 }

@@ -284,6 +284,7 @@ impl Engine<'_, '_> {
             sound(window.validate())?;
         }
         self.walk_domains()?;
+        self.sum_claims()?;
         let used = self.world.used();
         let held = self.world.books().frames() + self.world.own.load(Relaxed);
         if used != held {
@@ -297,6 +298,21 @@ impl Engine<'_, '_> {
 }
 
 impl Engine<'_, '_> {
+    /// What is claimed is what domains claim, and with what is not it makes up what is free.
+    fn sum_claims(&self) -> Result<(), Wrong> {
+        let memory = self.world.memory;
+        let Some(counts) = memory.claims(bedframe::Scope::Machine) else { return Ok(()) };
+        let domains = self.scenario.domains.values();
+        let domains = domains.filter_map(|id| memory.domain(DomainId(*id)));
+        let claimed: u64 = domains.map(|counts| counts.claimed).sum();
+        let free = memory.statistics().free;
+        if counts.claimed != claimed || claimed + counts.unclaimed != free + counts.deficit {
+            let expected = format!("{claimed} frames claimed, as domains say, and {free} free");
+            return Err(Wrong::new(expected, format!("{counts:?}")));
+        }
+        Ok(())
+    }
+
     /// What a walk over each domain finds is what its counters say, and its own.
     fn walk_domains(&self) -> Result<(), Wrong> {
         let memory = self.world.memory;

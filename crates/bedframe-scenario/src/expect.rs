@@ -1,16 +1,18 @@
 //! What must hold when a step is done.
 
+mod keys;
+
 use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
 use std::sync::atomic::Ordering::Relaxed;
 
-use bedframe::{DomainId, FRAME_SIZE, FrameRange, Mfn, PageState, Zone};
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use bedframe::{DomainId, FRAME_SIZE, FrameRange, Mfn, Zone};
+
+pub(crate) use keys::STATES;
+use keys::{Domains, Nodes, Owner, Pairs, State};
 
 use crate::snapshot::{Past, Snapshot, Where};
-use crate::table::{Mention, Value, table};
-use crate::value::{Check, Frames, OldDomain};
+use crate::table::table;
+use crate::value::{Check, Frames};
 use crate::world::{Scope, World, Wrong};
 
 table! {
@@ -47,10 +49,24 @@ table! {
         released: Option<Check>,
         /// The largest order of which a block is free; -1 if nothing is.
         largest_order: Option<Check>,
+        /// Frames that are claimed and not allocated yet.
+        claimed: Option<Check>,
+        /// Free frames that nobody claims.
+        unclaimed: Option<Check>,
+        /// Frames that are claimed and not free, having been taken by force.
+        deficit: Option<Check>,
+        /// How often a watch has told that memory is low, since the beginning.
+        low_notices: Option<Check>,
+        /// How often a watch has told that memory has recovered, since the beginning.
+        recovered_notices: Option<Check>,
         /// Frames that steps hold, as the program's own books have it.
         held: Option<Check>,
         /// Frees that Bedframe has reported as misuse, since the beginning.
         misuses: Option<Check>,
+        /// How often flushes of TLBs were asked for, since the beginning.
+        flushes: Option<Check>,
+        /// TLBs that were flushed for that, all in all.
+        flushed_cpus: Option<Check>,
         /// Calls of this step that were done.
         done: Option<Check>,
         /// Calls of this step that were refused.
@@ -105,6 +121,16 @@ table! {
         metadata: Option<Check>,
         /// The largest order of which a block is free; -1 if nothing is.
         largest_order: Option<Check>,
+        /// Frames that are claimed and not allocated yet: a claim on the machine is no node's.
+        claimed: Option<Check>,
+        /// Free frames that nobody claims.
+        unclaimed: Option<Check>,
+        /// Frames that are claimed and not free, having been taken by force.
+        deficit: Option<Check>,
+        /// How often a watch has told that memory is low, since the beginning.
+        low_notices: Option<Check>,
+        /// How often a watch has told that memory has recovered, since the beginning.
+        recovered_notices: Option<Check>,
     }
 }
 
@@ -129,162 +155,6 @@ table! {
         dropped: Option<Check>,
         /// Frames that are claimed for it.
         claimed: Option<Check>,
-    }
-}
-
-/// The counters of domains, by name.
-#[derive(Clone, Debug)]
-pub(crate) struct Domains(Vec<(OldDomain, DomainExpect)>);
-
-impl Value for Domains {
-    const WORDS: &'static str = "a table of domains";
-
-    fn mentions(&self, visit: &mut dyn FnMut(Mention<'_>)) {
-        for (domain, expect) in &self.0 {
-            domain.mentions(visit);
-            expect.mentions(visit);
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Domains {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read_pairs(deserializer, "a table of domains", |name: OldDomain| name).map(Domains)
-    }
-}
-
-/// A domain, or nobody.
-#[derive(Clone, Debug)]
-pub(crate) struct Owner(OldDomain);
-
-impl Owner {
-    fn domain(&self, world: &World<'_>) -> Option<DomainId> {
-        (self.0.get() != "nobody").then(|| world.domain(self.0.get()))
-    }
-}
-
-impl Value for Owner {
-    const WORDS: &'static str = "the name of a domain, or \"nobody\"";
-
-    fn mentions(&self, visit: &mut dyn FnMut(Mention<'_>)) {
-        if self.0.get() != "nobody" {
-            self.0.mentions(visit);
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Owner {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        OldDomain::deserialize(deserializer).map(Self)
-    }
-}
-
-/// The counters of nodes, by number.
-#[derive(Clone, Debug)]
-pub(crate) struct Nodes(Vec<(u32, NodeExpect)>);
-
-impl Value for Nodes {
-    const WORDS: &'static str = "a table of nodes";
-
-    fn mentions(&self, visit: &mut dyn FnMut(Mention<'_>)) {
-        for (node, expect) in &self.0 {
-            visit(Mention::Node(*node));
-            expect.mentions(visit);
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Nodes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Key(u32);
-        impl<'de> Deserialize<'de> for Key {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map(Key).map_err(|_| D::Error::custom("expected the number of a node"))
-            }
-        }
-        read_pairs(deserializer, "a table of nodes", |Key(node)| node).map(Nodes)
-    }
-}
-
-/// A table whose keys are frames.
-#[derive(Clone, Debug)]
-pub(crate) struct Pairs<T>(Vec<(Frames, T)>);
-
-impl<T: Value> Value for Pairs<T> {
-    const WORDS: &'static str = T::WORDS;
-
-    fn mentions(&self, visit: &mut dyn FnMut(Mention<'_>)) {
-        for (frames, value) in &self.0 {
-            frames.mentions(visit);
-            value.mentions(visit);
-        }
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Pairs<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read_pairs(deserializer, "a table whose keys are frames", |frames: Frames| frames)
-            .map(Pairs)
-    }
-}
-
-fn read_pairs<'de, D: Deserializer<'de>, K: Deserialize<'de>, L, T: Deserialize<'de>>(
-    deserializer: D,
-    words: &'static str,
-    key: impl Fn(K) -> L,
-) -> Result<Vec<(L, T)>, D::Error> {
-    struct Reader<K, F, T>(&'static str, F, PhantomData<(K, T)>);
-    impl<'de, K: Deserialize<'de>, L, F: Fn(K) -> L, T: Deserialize<'de>> Visitor<'de>
-        for Reader<K, F, T>
-    {
-        type Value = Vec<(L, T)>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(self.0)
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut pairs = Vec::new();
-            while let Some((one, value)) = map.next_entry::<K, T>()? {
-                pairs.push(((self.1)(one), value));
-            }
-            Ok(pairs)
-        }
-    }
-    deserializer.deserialize_map(Reader(words, key, PhantomData))
-}
-
-/// The state of a frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct State(PageState);
-
-/// How states are written.
-pub(crate) const STATES: [(&str, PageState); 10] = [
-    ("absent", PageState::Absent),
-    ("reserved", PageState::Reserved),
-    ("metadata", PageState::Metadata),
-    ("uninitialised", PageState::Uninitialised),
-    ("free", PageState::Free),
-    ("in use", PageState::InUse),
-    ("offlining", PageState::Offlining),
-    ("broken offlining", PageState::BrokenOfflining),
-    ("offlined", PageState::Offlined),
-    ("broken", PageState::Broken),
-];
-
-impl Value for State {
-    const WORDS: &'static str = "a state";
-}
-
-impl<'de> Deserialize<'de> for State {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let found = STATES.iter().find(|(name, _)| *name == text);
-        found.map(|(_, state)| Self(*state)).ok_or_else(|| {
-            let names: Vec<&str> = STATES.iter().map(|(name, _)| *name).collect();
-            D::Error::custom(format_args!("expected a state: {}", names.join(", ")))
-        })
     }
 }
 

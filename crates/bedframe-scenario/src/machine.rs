@@ -42,6 +42,9 @@ table! {
         /// What becomes of the contents of frames that an owner gives back: `"always"` scrubbed before anybody
         /// else gets them clean (which is what holds without this), only those of the `"dying"`, or `"never"`.
         scrub_on_free: Option<PolicyName>,
+        /// Of how many CPUs the TLBs are flushed only when somebody else is to have a domain's frames: 0, which
+        /// is flushed before, unless this says otherwise.
+        defers_flushes: Option<u32>,
     }
 }
 
@@ -178,7 +181,8 @@ impl Site {
             });
             site.platform = site.platform.with_distances(pairs);
         }
-        site.platform = site.platform.with_mapped(xen_heap.mapped());
+        let tlbs = table.defers_flushes.unwrap_or(0);
+        site.platform = site.platform.with_mapped(xen_heap.mapped()).with_deferred_flushes(tlbs);
         Ok(site)
     }
 

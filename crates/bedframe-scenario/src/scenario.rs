@@ -30,6 +30,8 @@ pub struct Scenario {
     pub(crate) domains: BTreeMap<String, u32>,
     /// Whether anything is expected of the largest order.
     pub(crate) counts_orders: bool,
+    /// Whether anything is expected of claims.
+    pub(crate) counts_claims: bool,
 }
 
 table! {
@@ -102,6 +104,7 @@ impl Scenario {
             domains: BTreeMap::new(),
             // It may stand in a comment, which costs a walk and is not wrong.
             counts_orders: text.contains("largest_order"),
+            counts_claims: text.contains("claimed") || text.contains("deficit"),
         };
         scenario.look_through(text)?;
         Ok(scenario)

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use bedframe::{DomainCounts, DomainId, NodeId, StateCounts};
+use bedframe::{ClaimCounts, DomainCounts, DomainId, NodeId, Scope, StateCounts};
+use bedframe_hosted::{FlushCount, NoticeCount};
 
 use crate::scenario::Scenario;
 use crate::value::Reading;
@@ -35,6 +36,7 @@ pub(crate) struct Snapshot {
     domains: BTreeMap<u32, DomainCounts>,
     pub(crate) held: u64,
     misuses: u64,
+    flushes: FlushCount,
     tally: Tally,
 }
 
@@ -42,6 +44,8 @@ pub(crate) struct Snapshot {
 pub(crate) struct Counts {
     pub(crate) states: StateCounts,
     largest: Option<u8>,
+    claims: ClaimCounts,
+    notices: NoticeCount,
 }
 
 impl Snapshot {
@@ -52,20 +56,29 @@ impl Snapshot {
             let counted = scenario.counts_orders.then(|| memory.free_memory(node, None));
             counted.and_then(|free| free.largest()).map(|order| order.get())
         };
-        let nodes = scenario.nodes.iter().map(|id| {
-            let node = NodeId(*id);
-            let counts =
-                Counts { states: memory.node_statistics(node), largest: largest(Some(node)) };
-            (*id, counts)
-        });
+        let count = |scope| {
+            let claims = scenario.counts_claims.then(|| memory.claims(scope)).flatten();
+            let (states, node) = match scope {
+                Scope::Machine => (memory.statistics(), None),
+                Scope::Node(node) => (memory.node_statistics(node), Some(node)),
+            };
+            Counts {
+                states,
+                largest: largest(node),
+                claims: claims.unwrap_or_default(),
+                notices: memory.platform().notice_count(scope),
+            }
+        };
+        let nodes = scenario.nodes.iter().map(|id| (*id, count(Scope::Node(NodeId(*id)))));
         let domains = scenario.domains.values();
         let domains = domains.filter_map(|id| Some((*id, memory.domain(DomainId(*id))?)));
         Self {
-            machine: Counts { states: memory.statistics(), largest: largest(None) },
+            machine: count(Scope::Machine),
             nodes: nodes.collect(),
             domains: domains.collect(),
             held: world.books().frames(),
             misuses: memory.platform().misuse_count(),
+            flushes: memory.platform().flush_count(),
             tally,
         }
     }
@@ -81,6 +94,8 @@ impl Snapshot {
             Where::Machine => match name {
                 "held" => return Some(self.held.into()),
                 "misuses" => return Some(self.misuses.into()),
+                "flushes" => return Some(self.flushes.asked.into()),
+                "flushed_cpus" => return Some(self.flushes.cpus.into()),
                 "done" => return Some(self.tally.done.into()),
                 "refused" => return Some(self.tally.refused.into()),
                 _ => self.machine,
@@ -109,6 +124,11 @@ impl Counts {
             "metadata" => states.metadata.into(),
             "frame_zero" => states.frame_zero.into(),
             "released" => states.released.into(),
+            "claimed" => self.claims.claimed.into(),
+            "unclaimed" => self.claims.unclaimed.into(),
+            "deficit" => self.claims.deficit.into(),
+            "low_notices" => self.notices.low.into(),
+            "recovered_notices" => self.notices.recovered.into(),
             "largest_order" => self.largest.map_or(-1, i128::from),
             _ => return None,
         })
@@ -175,13 +195,19 @@ mod tests {
 
     #[test]
     fn every_counter_that_can_be_expected_is_counted() {
-        let counts = Counts { states: StateCounts::default(), largest: None };
+        let counts = Counts {
+            states: StateCounts::default(),
+            largest: None,
+            claims: ClaimCounts::default(),
+            notices: NoticeCount::default(),
+        };
         let snapshot = Snapshot {
             machine: counts,
             nodes: BTreeMap::from([(1, counts)]),
             domains: BTreeMap::from([(1, DomainCounts::default())]),
             held: 0,
             misuses: 0,
+            flushes: FlushCount::default(),
             tally: Tally::default(),
         };
         let counters = |fields: &'static [Field]| {

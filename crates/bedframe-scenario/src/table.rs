@@ -147,6 +147,7 @@ macro_rules! table {
                         visit(stringify!($field), check);
                     }
                 )*
+                let _ = visit;
             }
         }
 

@@ -129,9 +129,13 @@ impl Latency {
                         while stage.load(Ordering::Relaxed) != ENDED
                             && !cpu.memory().scrub(BUDGET).done
                         {
-                            let begun = (IDLE, SCRUBBING);
-                            let order = Ordering::Relaxed;
-                            let _ = stage.compare_exchange(begun.0, begun.1, order, order);
+                            // Whoever allocates begins with that, and may have ended meanwhile.
+                            let _ = stage.compare_exchange(
+                                IDLE,
+                                SCRUBBING,
+                                Ordering::Relaxed,
+                                Ordering::Relaxed,
+                            );
                         }
                         stage.store(ENDED, Ordering::Relaxed);
                         Some(())

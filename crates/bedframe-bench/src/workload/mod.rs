@@ -60,9 +60,9 @@ pub(crate) type Made = Result<Option<Box<dyn Subject>>, Trouble>;
 pub(crate) fn subject<C: Contender + 'static>(context: &Context<'_>) -> Made {
     let cell = context.cell;
     let nature = C::NATURE;
-    // What no other has.
+    // Some things only Bedframe has.
     let (ours, owns) = (C::NAME == Bedframe::NAME, C::NAME == Domain::NAME);
-    let alone = match cell.workload {
+    let not_his = match cell.workload {
         Workload::Owned => !ours && !owns,
         Workload::Handover
         | Workload::HandoverCold
@@ -83,7 +83,7 @@ pub(crate) fn subject<C: Contender + 'static>(context: &Context<'_>) -> Made {
     );
     let moves = cell.workload == Workload::CrossThread;
     let fits = C::fits(cell.workload, cell.order);
-    if alone || !fits || too_small || (mixes && !nature.orders) || (moves && !nature.shares) {
+    if not_his || !fits || too_small || (mixes && !nature.orders) || (moves && !nature.shares) {
         return Ok(None);
     }
     Ok(match cell.order {

@@ -7,7 +7,7 @@ use bedframe::{Accounting, FrameRange, Mfn, Order, Request};
 use super::bulk::Bulk;
 use super::repeat::Repeat;
 use super::{Context, Subject};
-use crate::contender::{Contender, Domain, GUEST};
+use crate::contender::{Contender, Domain, GUEST, Owner};
 use crate::results::{Metric, Reading};
 use crate::stand::{Stand, each_took, mean};
 use crate::trouble::Trouble;
@@ -60,10 +60,7 @@ impl<const ORDER: u8> Assign<ORDER> {
     }
 
     /// Does `what` with every block, and says how long one took.
-    fn timed(
-        &mut self,
-        what: impl Fn(&crate::contender::Owner<'_>, FrameRange) -> bool + Sync,
-    ) -> f64 {
+    fn timed(&mut self, what: impl Fn(&Owner<'_>, FrameRange) -> bool + Sync) -> f64 {
         let times = self.stand.each(|cpu, lane, start| {
             start.wait();
             let (mut failures, since) = (0, Instant::now());

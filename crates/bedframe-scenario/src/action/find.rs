@@ -2,7 +2,9 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use bedframe::{AllocError, Direction, FrameRange, Mfn, NodeId, Nodes, Pool, Request, XenHeap};
+use bedframe::{
+    AllocError, Direction, FrameRange, Mfn, NodeId, Nodes, Pool, Request, Scope, XenHeap,
+};
 
 use crate::expect::must_be_zero;
 use crate::value::Literal;
@@ -87,18 +89,24 @@ pub(super) fn judge(
     Ok(())
 }
 
-/// At rest a request is refused for want of memory only if no free block meets it.
+/// At rest a request is refused for want of memory only if no free block meets it, and for claims only if none does on
+/// a node with that many frames that nobody claims.
 pub(super) fn judge_refusal(
     world: &World<'_>,
     request: &Request<'_>,
     error: AllocError,
 ) -> Result<(), Wrong> {
-    if !matches!(error, AllocError::OutOfMemory { .. }) {
-        return Ok(());
-    }
+    let unclaimed = |scope| world.memory.claims(scope).map_or(0, |counts| counts.unclaimed);
+    let claimed = match error {
+        AllocError::OutOfMemory { .. } => false,
+        AllocError::Claimed { .. } if unclaimed(Scope::Machine) < request.length() => return Ok(()),
+        AllocError::Claimed { .. } => true,
+        _ => return Ok(()),
+    };
+    let pays = |node| !claimed || unclaimed(Scope::Node(node)) >= request.length();
     let mut found = None;
     world.memory.each_free_run(|run, node| {
-        if found.is_none() && is_allowed(world, request, run, node) {
+        if found.is_none() && is_allowed(world, request, run, node) && pays(node) {
             let run = run.intersect(request.within());
             let start = run.start().get().checked_next_multiple_of(request.alignment());
             let block =

@@ -1,6 +1,7 @@
 //! The actions that a step can take: a file for each family.
 
 mod churn;
+mod claims;
 mod domains;
 mod find;
 mod frames;
@@ -9,6 +10,7 @@ mod offline;
 mod owned;
 mod references;
 mod scrub;
+mod tlb;
 mod vmap;
 
 use serde::Deserialize;
@@ -158,11 +160,16 @@ actions! {
     kill: Kill in domains,
     relinquish: Relinquish in domains,
     destroy_domain: DestroyDomain in domains,
+    claim: Claim in claims,
+    release_claim: ReleaseClaim in claims,
+    watch: Watch in claims,
+    unwatch: Unwatch in claims,
     assign: Assign in owned,
     steal: Steal in owned,
     lend: Lend in owned,
     take_back: TakeBack in owned,
     scrub: Scrub in scrub,
+    flush_tlb: FlushTlb in tlb,
     offline: Offline in offline,
     mark_broken: MarkBroken in offline,
     online: Online in offline,

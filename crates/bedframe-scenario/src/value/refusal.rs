@@ -3,8 +3,8 @@
 use std::fmt::{self, Debug, Display};
 
 use bedframe::{
-    AllocError, DomainError, FreeError, MapError, OfflineError, OwnerError, ReferenceError,
-    VmapError,
+    AllocError, ClaimError, DomainError, FreeError, MapError, OfflineError, OwnerError,
+    ReferenceError, VmapError, WatchError,
 };
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
@@ -18,6 +18,7 @@ pub(crate) const KNOWN: &[&str] = &[
     "UnknownNode",
     "Impossible",
     "OutOfMemory",
+    "Claimed",
     "LedgerFull",
     "Unreachable",
     // FreeRefusal
@@ -55,6 +56,13 @@ pub(crate) const KNOWN: &[&str] = &[
     "HasFrames",
     "OverQuota",
     "WalkEnded",
+    // ClaimError and WatchError
+    "NotStarted",
+    "UnknownDomain",
+    "OtherScope",
+    "NotEnough",
+    "Deficit",
+    "BadWatermarks",
     // OwnerRefusal, and `Owned` of FreeRefusal
     "Owned",
     "NotOwned",
@@ -123,7 +131,16 @@ macro_rules! refusals {
     )*};
 }
 
-refusals!(AllocError, DomainError, MapError, OfflineError, ReferenceError, VmapError);
+refusals!(
+    AllocError,
+    ClaimError,
+    DomainError,
+    MapError,
+    OfflineError,
+    ReferenceError,
+    VmapError,
+    WatchError
+);
 
 /// The name of an error.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -217,6 +234,8 @@ mod tests {
             ("memory/references.rs", "ReferenceError"),
             ("memory/offline.rs", "OfflineError"),
             ("vmap/error.rs", "VmapError"),
+            ("credits/stake.rs", "ClaimError"),
+            ("credits/watch.rs", "WatchError"),
             ("owners/error.rs", "DomainError"),
             ("owners/error.rs", "OwnerRefusal"),
         ] {

@@ -119,12 +119,12 @@ impl<'a, P: Platform> Opened<'a, '_, P> {
     /// Puts frames of one word back, which are in use and have no record, or one that says to withdraw
     /// them when they are freed. Returns how many are free now.
     pub(crate) fn put(&mut self, word: usize, mask: u64, contents: Contents) -> u64 {
-        let mut mask = mask;
-        for bit in 0..64 {
+        let (mut mask, mut rest) = (mask, mask);
+        while rest != 0 {
+            let bit = rest.trailing_zeros();
+            rest &= rest - 1;
             let at = word as u32 * 64 + bit;
-            if mask >> bit & 1 != 0
-                && let Some(withdrawn) = self.record(at).withdrawn()
-            {
+            if let Some(withdrawn) = self.record(at).withdrawn() {
                 self.set(at, withdrawn);
                 mask &= !(1 << bit);
             }
