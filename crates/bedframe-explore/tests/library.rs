@@ -1,0 +1,42 @@
+//! The library's worlds: that nothing is found in them is worth something only if something can be.
+
+use std::sync::Arc;
+
+use bedframe_explore::engine::{Limit, explore, replay};
+use bedframe_explore::library::{Layout, Library};
+use bedframe_model::Mutant;
+
+const FEW: Limit = Limit { depth: 2, stop_at_first: true };
+
+#[test]
+fn every_layout_is_explored_from_both_beginnings() {
+    for layout in Layout::all() {
+        for running in [false, true] {
+            let world = Library { layout, running, mutant: None };
+            let found = explore(world, FEW, &Arc::default());
+            assert_eq!(found.ways, [], "{layout}");
+            assert!(found.states > 40, "{layout}: {}", found.states);
+            let again = explore(world, FEW, &Arc::default());
+            assert_eq!(
+                (again.states, again.tried),
+                (found.states, found.tried),
+                "the same every time"
+            );
+        }
+    }
+}
+
+/// Edges of zones, nodes and holes are near enough for a heap that ignores them to be noticed.
+#[test]
+fn a_specification_that_makes_a_mistake_is_noticed() {
+    for mutant in Mutant::ALL {
+        let caught = Layout::all().into_iter().any(|layout| {
+            let world = Library { layout, running: true, mutant: Some(mutant) };
+            let found = explore(world, FEW, &Arc::default());
+            found.shortest().is_some_and(|(_, way)| {
+                replay(&world, way).last().is_some_and(|state| state.wrong.is_some())
+            })
+        });
+        assert!(caught, "{mutant:?}");
+    }
+}
