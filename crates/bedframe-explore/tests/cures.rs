@@ -6,7 +6,8 @@ use bedframe_explore::cure::{Cure, Variant};
 use bedframe_explore::design::{Call, Design};
 use bedframe_explore::engine::{Limit, World, explore, replay};
 use bedframe_explore::invariant::Invariant;
-use bedframe_explore::report::{Effort, Outcome, Target, run};
+use bedframe_explore::library::Layout;
+use bedframe_explore::report::{Effort, Explored, Outcome, Target, run};
 use bedframe_explore::story::stories;
 
 fn quick() -> Outcome {
@@ -14,10 +15,17 @@ fn quick() -> Outcome {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "some 20 s in a debug build; the release build makes it")]
 fn a_short_run_finds_what_is_expected_and_a_changed_one_is_noticed() {
     let outcome = quick();
     for (good, words) in outcome.verdicts() {
         assert!(good, "{words}");
+    }
+    let library = |world: &&Explored| world.target == Target::Library;
+    let explored: Vec<_> = outcome.worlds.iter().filter(library).collect();
+    assert_eq!(explored.len(), 2 * Layout::all().len(), "each layout from both beginnings");
+    for world in explored {
+        assert!(world.found.states > 200, "{}: {}", world.name, world.found.states);
     }
     let spoilt = |spoil: fn(&mut Outcome)| {
         let mut outcome = outcome.clone();
@@ -34,7 +42,7 @@ fn a_short_run_finds_what_is_expected_and_a_changed_one_is_noticed() {
     }));
     assert!(spoilt(|outcome| {
         let first = |world: &&mut _| {
-            let world: &bedframe_explore::report::Explored = world;
+            let world: &Explored = world;
             world.cure == Some(Cure::CountZero)
         };
         outcome.worlds.iter_mut().find(first).unwrap().found.ways.clear();

@@ -39,8 +39,8 @@ pub(crate) struct Args {
     /// Draw the counterexample into this file, and print nothing; "-" is standard output.
     #[arg(long, value_name = "FILE", requires = "replay")]
     svg: Option<PathBuf>,
-    /// Write cures.md into this folder, and its pictures below it.
-    #[arg(long, value_name = "FOLDER", hide = true, conflicts_with_all = ["json", "replay"])]
+    /// Write cures.md into this folder as well, and its pictures below it.
+    #[arg(long, value_name = "FOLDER", hide = true, conflicts_with = "replay")]
     markdown: Option<PathBuf>,
 }
 
@@ -72,11 +72,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Trouble> {
             let made = path.parent().map_or(Ok(()), fs::create_dir_all);
             made.and_then(|()| fs::write(&path, text)).map_err(|error| cannot(&path, &error))?;
         }
-    } else {
-        let object = Object { cures: outcome.cures() };
-        let json = || serde_json::to_string_pretty(&object).map(|text| text + "\n");
-        write(None, &if args.json { json().unwrap_or_default() } else { story::write(&outcome) })?;
     }
+    let object = Object { cures: outcome.cures() };
+    let json = || serde_json::to_string_pretty(&object).map(|text| text + "\n");
+    write(None, &if args.json { json().unwrap_or_default() } else { story::write(&outcome) })?;
     judge(&outcome)
 }
 
