@@ -36,7 +36,6 @@ fn told(run: &Run) -> &str {
 
 /// One short run of the program for both: the object, and the page.
 #[test]
-#[cfg_attr(debug_assertions, ignore = "some 20 s in a debug build; the release build makes it")]
 fn what_is_found_is_one_object_and_the_page_of_the_cures_as_it_is() {
     let scratch = Scratch::new("explore-markdown");
     let folder = scratch.path("docs");
@@ -109,7 +108,6 @@ fn is_the_page(folder: &Path) {
 }
 
 #[test]
-#[cfg_attr(debug_assertions, ignore = "some 20 s in a debug build; the release build makes it")]
 fn the_story_fits_the_screen_and_names_what_there_is() {
     let run = bedframe(&["explore", "--quick"]);
     let text = told(&run);

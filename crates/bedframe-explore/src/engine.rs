@@ -5,7 +5,7 @@
 //! * Stateright keeps the *last* state that it sees break an invariant, not the first. So an invariant
 //!   counts as broken for it only once, and the first of a breadth-first search is a nearest one.
 //! * It cuts a search off before it checks the states of the last level. So a state knows how many steps
-//!   it is away from the start, and what lies beyond the limit is not a state of the search.
+//!   it is away from the start, and one on the limit takes no more.
 //! * Its symmetry reduction is for depth-first search. States here are equal by what they hash, and a
 //!   world with actors that are alike hashes them as a set: of states that differ in who is who the
 //!   first stands for all, and the steps that lead to it are real ones.
@@ -135,7 +135,16 @@ impl<W: World> Model for Search<W> {
     }
 
     fn actions(&self, at: &At<W::State>, steps: &mut Vec<W::Step>) {
-        self.world.steps(&at.state, steps);
+        if at.depth < self.limit.depth {
+            self.world.steps(&at.state, steps);
+        } else if self.cut.load(Ordering::Relaxed) == 0 {
+            // Of the last states it is asked whether there is anything beyond, and one answers for all.
+            let mut beyond = Vec::new();
+            self.world.steps(&at.state, &mut beyond);
+            if beyond.iter().any(|step| self.world.after(&at.state, step).is_some()) {
+                self.cut.store(1, Ordering::Relaxed);
+            }
+        }
     }
 
     fn next_state(&self, at: &At<W::State>, step: W::Step) -> Option<At<W::State>> {
@@ -149,10 +158,6 @@ impl<W: World> Model for Search<W> {
     }
 
     fn within_boundary(&self, at: &At<W::State>) -> bool {
-        if at.depth > self.limit.depth {
-            self.cut.store(1, Ordering::Relaxed);
-            return false;
-        }
         self.deepest.fetch_max(u32::from(at.depth), Ordering::Relaxed);
         true
     }

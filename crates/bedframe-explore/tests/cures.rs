@@ -15,7 +15,6 @@ fn quick() -> Outcome {
 }
 
 #[test]
-#[cfg_attr(debug_assertions, ignore = "some 20 s in a debug build; the release build makes it")]
 fn a_short_run_finds_what_is_expected_and_a_changed_one_is_noticed() {
     let outcome = quick();
     for (good, words) in outcome.verdicts() {

@@ -1,6 +1,6 @@
 //! One chunk and a few CPUs, at the level of the atomic steps of the design.
 //!
-//! Two words of two frames, an entry, and a record for each frame. A CPU is at a place in a call ([`Pc`]);
+//! Two words of two frames, an entry, and a record for each frame. A CPU is at a place in a call (`Pc`);
 //! a step is one atomic access, or several of which the design says that nobody can come between, since the
 //! CPU is the holder of Busy and they touch only words of zero. Steps are interleaved in every way. CPUs are
 //! alike, so a state does not say which of them is where.
