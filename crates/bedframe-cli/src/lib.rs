@@ -7,6 +7,7 @@
 mod bench;
 mod boot;
 mod chart;
+mod explore;
 mod frames;
 mod input;
 mod map;
@@ -44,6 +45,8 @@ enum Command {
     Run(run::Args),
     /// Measures it beside other frame allocators.
     Bench(bench::Args),
+    /// Explores small worlds to the end, and compares the cures that were proposed.
+    Explore(explore::Args),
 }
 
 /// Why a command did not end well.
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Map(args) => map::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Explore(args) => explore::run(&args),
     });
     match result {
         Ok(Ok(())) => ExitCode::SUCCESS,

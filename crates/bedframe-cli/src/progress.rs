@@ -1,6 +1,9 @@
 //! What is going on, on standard error, for steps that take long enough to wonder.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -52,4 +55,31 @@ impl Progress {
     pub(crate) fn end(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// Does `work`, whose end nobody knows, and shows meanwhile what it counts.
+pub(crate) fn counting<T>(name: &'static str, counter: &AtomicU64, work: impl FnOnce() -> T) -> T {
+    thread::scope(|scope| {
+        // Dropped at the end of `work`, even if that is a panic.
+        let (working, over) = channel::<()>();
+        scope.spawn(move || {
+            if over.recv_timeout(PATIENCE) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
+            // Hidden by itself where standard error is no terminal.
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template("{msg} {human_pos} {elapsed}") {
+                bar.set_style(style);
+            }
+            bar.set_message(name);
+            while over.recv_timeout(PATIENCE / 5) == Err(RecvTimeoutError::Timeout) {
+                bar.set_position(counter.load(Ordering::Relaxed));
+                bar.tick();
+            }
+            bar.finish_and_clear();
+        });
+        let result = work();
+        drop(working);
+        result
+    })
 }
