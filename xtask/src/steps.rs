@@ -32,6 +32,11 @@ pub struct Step {
 pub const STEPS: &[Step] = &[
     Step { name: "format", what: "every file is formatted", run: format },
     Step { name: "clippy", what: "no warning from the compiler or clippy", run: clippy },
+    Step {
+        name: "audit",
+        what: "the list of unsafe code and the public interface's are as the code is",
+        run: crate::audit::step,
+    },
     Step { name: "test", what: "all tests and examples, debug build", run: test },
     Step { name: "test-release", what: "all tests, as they ship", run: test_release },
     Step { name: "doc", what: "documentation builds without a warning", run: doc },
