@@ -3,13 +3,18 @@
 //! A step is one thing that can pass or fail on its own; its command lines are printed as they are
 //! run, so that a person can run one alone.
 
+mod api;
+mod audit;
 mod calls;
+mod coverage;
 mod history;
 mod line;
 mod mutants;
+mod source;
 mod steps;
 mod stress;
 mod test_names;
+mod unsafes;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -42,6 +47,16 @@ enum Chore {
     History,
     /// Seeds mistakes into copies of the library and runs the tests that must catch them.
     Mutants,
+    /// Counts which lines of the library its tests run; fails below 95 %.
+    Coverage {
+        /// Print the lines that were not run, too.
+        #[arg(long)]
+        missed: bool,
+    },
+    /// Writes docs/unsafe.md: every use of unsafe with its obligations.
+    Unsafe,
+    /// Writes docs/api/bedframe.txt: the library's public interface.
+    Api,
     /// Runs many threads on one memory and checks what is in every frame.
     Stress {
         /// What the stress program takes: --seconds N, --threads N, --cpus N, --seed N,
@@ -58,6 +73,9 @@ fn main() -> ExitCode {
         Chore::Test { only, list } => (only, list),
         Chore::Mutants => (vec!["mutants".to_string()], false),
         Chore::History => return ended(history::write().map(|()| ExitCode::SUCCESS)),
+        Chore::Coverage { missed } => return ended(coverage::run(missed)),
+        Chore::Unsafe => return ended(audit::write(unsafes::PAGE)),
+        Chore::Api => return ended(audit::write(api::SNAPSHOT)),
         Chore::Stress { args } => return ended(stress::stress(&args)),
         Chore::Tsan => return ended(stress::tsan()),
     };

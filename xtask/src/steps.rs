@@ -37,6 +37,11 @@ pub const STEPS: &[Step] = &[
         what: "every known defect has its test, and the page lists it",
         run: crate::history::check,
     },
+    Step {
+        name: "audit",
+        what: "the list of unsafe code and the public interface's are as the code is",
+        run: crate::audit::step,
+    },
     Step { name: "test", what: "all tests and examples, debug build", run: test },
     Step { name: "test-release", what: "all tests, as they ship", run: test_release },
     Step { name: "doc", what: "documentation builds without a warning", run: doc },

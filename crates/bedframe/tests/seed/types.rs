@@ -3,8 +3,10 @@
 use std::sync::OnceLock;
 
 use bedframe::{
-    AllocError, Contradiction, FrameRange, FreeError, FreeRefusal, InterruptMask, MapError, Memory,
-    Mfn, NodeId, OwnedFrames, PageState, Platform, Request, XenHeap,
+    AllocError, Claim, ClaimError, Contradiction, DomainError, FrameRange, FreeError, FreeRefusal,
+    InterruptMask, MapError, Memory, Mfn, NodeId, OfflineError, OwnedFrames, OwnedWalk, OwnerError,
+    PageState, PageTableError, Platform, Radix, ReferenceError, Request, Vmap, VmapContradiction,
+    VmapError, WatchError, XenHeap,
 };
 use bedframe_hosted::{HostedMemory, HostedPlatform};
 
@@ -21,6 +23,10 @@ fn memory_is_shared_between_threads() {
     send_and_sync::<OwnedFrames<'static, HostedPlatform>>();
     send_and_sync::<Request<'static>>();
     send_and_sync::<XenHeap>();
+    send_and_sync::<Claim<'static, HostedPlatform>>();
+    send_and_sync::<OwnedWalk<'static, HostedPlatform>>();
+    send_and_sync::<Radix<u64>>();
+    send_and_sync::<Vmap<'static, HostedPlatform, Radix<u64>>>();
 }
 
 /// Errors are values that can be compared, kept and passed on as `dyn Error`.
@@ -30,6 +36,15 @@ fn errors_are_errors() {
     an_error::<FreeError>();
     an_error::<MapError>();
     an_error::<Contradiction>();
+    an_error::<ClaimError>();
+    an_error::<WatchError>();
+    an_error::<DomainError>();
+    an_error::<OwnerError>();
+    an_error::<ReferenceError>();
+    an_error::<OfflineError>();
+    an_error::<VmapError>();
+    an_error::<VmapContradiction>();
+    an_error::<PageTableError>();
 }
 
 /// The seed's second cure: the state that nobody has to write is that of a boot frame.
@@ -54,7 +69,9 @@ fn errors_name_frame_and_state() {
         (FreeRefusal::Releasable, Some(PageState::Reserved), false),
         (FreeRefusal::Metadata, Some(PageState::Metadata), false),
         (FreeRefusal::Bad, Some(PageState::Broken), false),
+        (FreeRefusal::Owned, Some(PageState::InUse), false),
         (FreeRefusal::Referenced, Some(PageState::InUse), true),
+        (FreeRefusal::Offlined, Some(PageState::Offlined), false),
         (FreeRefusal::NotReleasable, None, false),
         (FreeRefusal::NotMapped, None, false),
         (FreeRefusal::OutOfRange, None, false),
@@ -68,7 +85,7 @@ fn errors_name_frame_and_state() {
     }
     texts.sort();
     texts.dedup();
-    assert_eq!(texts.len(), 11, "each refusal has words of its own: {texts:?}");
+    assert_eq!(texts.len(), 13, "each refusal has words of its own: {texts:?}");
 }
 
 /// A machine that is made on first use, since a hosted one cannot be made in a constant.
