@@ -139,10 +139,11 @@ fn said<'a>(doc: &str, rows: &'a [Row]) -> Result<Said<'a>> {
         .map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
         .collect();
     let paragraph = |start: &str| paragraphs.iter().find_map(|text| text.strip_prefix(start));
-    let row = rows.iter().find(|row| paragraph(&row.id).is_some_and(|rest| rest.starts_with(": ")));
-    let row = row.context("its documentation begins with the id of no row")?;
+    let begins = |row: &&Row| doc.strip_prefix(&row.id).is_some_and(|rest| rest.starts_with(": "));
+    let row = rows.iter().find(begins).context("its documentation begins with the id of no row")?;
     let answer = paragraph("Answer: ").context("no paragraph begins with \"Answer: \"")?;
-    ensure!(!answer.contains('|'), "an answer has a \"|\", which ends a column");
+    let cells = [&row.cause, &row.observe, answer];
+    ensure!(cells.iter().all(|text| !text.contains('|')), "a \"|\" would end a column");
     let also = paragraph("Also: ").map_or(Vec::new(), |text| {
         // Names are in backticks.
         text.split('`').skip(1).step_by(2).map(String::from).collect()
@@ -209,6 +210,8 @@ mod tests {
                 tests(&[("history::t", "X 1: what.\n\nAnswer: so.\n")]),
                 "begins with the id of no row",
             ),
+            (tests(&[("history::t", "It.\n\nX 1, XSA-2: a.\n\nAnswer: so.\n")]), "id of no row"),
+            (tests(&[("history::t", "X 1, XSA-2: a.\n\nAnswer: a|b.\n")]), "end a column"),
             (tests(&[("history::t", "")]), "begins with the id of no row"),
             (tests(&[("seed::t", GOOD)]), "X 1, XSA-2 has no test"),
         ] {

@@ -2,6 +2,7 @@
 
 use super::explore;
 use super::world::{CHUNK, ONE, World, one_of_two, part};
+use crate::request::Request;
 
 /// A chunk is taken whole by one CPU and broken by the other.
 #[test]
@@ -188,6 +189,23 @@ fn two_that_break_do_not_share() {
             let chunk = |found: Result<crate::FrameRange, _>| found.unwrap().start().get() / 512;
             assert_ne!(chunk(a), chunk(b), "both allocate in one chunk, and another is whole");
             assert!(world.give(a) && world.give(b));
+        },
+    );
+}
+
+/// A block of two words is taken while the other CPU takes a frame of the second: whoever comes too late
+/// has taken nothing, and says so.
+#[test]
+fn a_take_of_two_words_and_a_take_in_the_second() {
+    const TWO_WORDS: Request<'static> = Request::frames(128).align(128);
+    explore(
+        2,
+        || World::partly_used(128),
+        |world| world.alloc(&TWO_WORDS),
+        |world| world.alloc(&Request::exactly(part(70, 1))),
+        |world, block, frame| {
+            let (block, frame) = (world.give(block), world.give(frame));
+            assert_ne!(block, frame, "all of it was free, and only one of the two can have it");
         },
     );
 }

@@ -27,8 +27,8 @@ fn claimed(world: &World) -> (u64, u64) {
 /// X 2379ca04fe: a domain that claims frames dies, before and after it has taken some. Its claim is gone at
 /// once, a new one is refused, and every frame that was claimed can be had by others.
 ///
-/// Answer: the word that says that a domain dies is set under its lock, under which claims are staked; who sets
-/// it releases what is claimed.
+/// Answer: whoever kills a domain releases what it claims, and a call that was claiming or drawing on the claim
+/// meanwhile looks again when it ends, and releases what it brought back.
 ///
 /// Also: `owners::claims::death_releases_what_is_claimed`,
 /// `owners::claims::death_while_it_claims_and_allocates`

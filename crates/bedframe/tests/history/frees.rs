@@ -88,8 +88,9 @@ fn foreign_frames_are_refused_and_not_handed_out() {
 /// X 7d3f8a2a26: memory that is static, which is to say reserved for good, with free memory on both sides.
 /// Freeing and releasing it is refused, blocks beside it end there, and the heap never returns a frame of it.
 ///
-/// Answer: what is reserved has no bit in any plane, so there is nothing to merge, and only a release could set
-/// one, which a reservation for good does not allow.
+/// Answer: static memory has no interface of its own yet; it is reserved for good. What is reserved has no bit
+/// in any plane, so there is nothing to merge, and only a release could set one, which a reservation for good
+/// does not allow.
 #[test]
 fn static_memory_never_comes_into_the_heap() {
     for heap in Heap::ALL {
@@ -139,7 +140,7 @@ fn sums_that_wrap_are_errors() {
         let mut owned = world.memory.alloc_owned(&Request::frames(8)).unwrap();
         let all = owned.range();
         let start = all.start().get();
-        // These wrap to the range's start, its middle and its end.
+        // These wrap to frames 0, 3 and 7.
         let wrapping = [0, 4, 8].map(|at| at.max(1) + (u64::MAX - start));
         for frames in [9, 1 << 52, u64::MAX, u64::MAX - 7].into_iter().chain(wrapping) {
             assert!(owned.split_off(frames).is_none(), "{frames:#x} of 8 frames");

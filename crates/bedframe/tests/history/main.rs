@@ -1,7 +1,7 @@
 //! What went wrong in real page allocators, row by row: `rows.toml` says what, and each test here shows that it
 //! does not happen in Bedframe, or cannot.
 //!
-//! The documentation of a test begins with the id of its row, or of several. A paragraph that begins with
+//! The documentation of a test begins with the id of its row. A paragraph that begins with
 //! *Answer:* says how the design answers, and one that begins with *Also:* names tests elsewhere that explore
 //! the same further. `cargo xtask history` makes docs/history.md of them, and `cargo xtask test` fails if a row
 //! has no test, if a test that is named is not there, or if the page is stale.

@@ -124,8 +124,8 @@ fn a_head_that_comes_back_is_one_frame() {
 /// from an owner, with the last reference, with the owner's death. It is withdrawn then, and never handed out
 /// again.
 ///
-/// Answer: the mark is in the frame's record. A free does its step first and looks at the mark behind it,
-/// whoever frees; who then sees it takes the frame back out.
+/// Answer: the mark is in the frame's record. A free that sees it puts all frames but this one, and one that
+/// was too quick to see it looks again behind its step and takes the frame back out.
 ///
 /// Also: `offline::states::a_frame_in_use_is_withdrawn_when_it_is_freed`,
 /// `interleavings::offline::an_offlining_and_the_free_of_the_frame`
@@ -177,8 +177,8 @@ fn what_is_to_be_withdrawn_is_not_reused() {
 /// X e94d4918b5: what `offline` says of a frame in every state: that it is done, that it will be, or that it
 /// cannot be and why; and that the state afterwards is what was said.
 ///
-/// Answer: one table of states and of what each becomes; whatever is not in it is refused with the state that
-/// was found.
+/// Answer: what is free, in use or boot-allocated can be withdrawn, and is told apart under the chunk's Busy;
+/// whatever else it is, the refusal says which state was found.
 ///
 /// Also: `offline::states::every_state_answers`, `offline::scripts::states_follow`
 #[test]

@@ -157,8 +157,9 @@ fn a_withdrawal_and_a_free() {
 /// of that frames are taken, freed and withdrawn; and the other way round. What is counted stays what a walk
 /// finds.
 ///
-/// Answer: a plug-in publishes a new directory and says that the count of credits is doubtful; whoever would be
-/// refused by it counts again. Nothing adds to a counter that others read halfway.
+/// Answer: what is plugged in is published with its directory, and the count of credits is doubted from then
+/// on: whoever would be refused by it, or asks for it, has it counted anew. Memory cannot be removed yet;
+/// frames that are withdrawn stand for it here.
 ///
 /// Also: `interleavings::hot_add::hot_add_and_a_free`, `interleavings::hot_add::hot_add_and_a_take`,
 /// `claims::stages::hot_added_memory_can_be_claimed`

@@ -90,8 +90,9 @@ fn memory_that_comes_late_is_scrubbed() {
 /// X 1e2df96088: a dirty half of a block comes back to its clean half, above it or below it, and they merge: no
 /// larger block passes for clean that holds a dirty frame.
 ///
-/// Answer: each frame has its own mark. Merging is a reading of the free bits, and touches no mark; a chunk
-/// that was free as a whole and clean is broken with every mark its own.
+/// Answer: each frame has its own mark, and merging is a reading of the free bits, which touches none. Where a
+/// full chunk becomes one that is free as a whole all marks are looked at: one dirty frame makes the whole of
+/// it dirty.
 ///
 /// Also: `scrub::rows::a_merge_does_not_lose_a_dirty_mark`
 #[test]
@@ -289,8 +290,8 @@ fn caches_are_flushed_behind_the_scrub() {
 /// X 407b049aeb: broken frames in memory on which a touch of a broken frame ends the process. The scrubber goes
 /// around, clean frames are allocated, and nobody touches one.
 ///
-/// Answer: a broken frame has no free bit, so the scrubber does not take it out, and its state is of its record
-/// alone.
+/// Answer: a broken frame has no free bit, so nobody takes it out of the plane, to scrub it or to hand it out;
+/// and its state is in its record, not in the frame.
 ///
 /// Also: `offline::traps::nobody_touches_a_broken_frame`,
 /// `offline::traps::a_touch_of_a_broken_frame_ends_the_process`

@@ -79,7 +79,7 @@ fn the_last_frame_is_handed_out() {
 /// F 48b0f94: memory of odd sizes, at odd places: as many frames are handed out as there are, and none behind
 /// them.
 ///
-/// Answer: a chunk's cap says how many frames it has. Bits behind are never set, and a chunk with fewer than
+/// Answer: the segment says where its last chunk ends. Bits behind are never set, and a chunk with fewer than
 /// 512 frames is never whole.
 #[test]
 fn odd_sizes_are_used_to_the_last_frame() {
