@@ -20,7 +20,7 @@ pub struct InterruptMask(pub usize);
 ///
 /// Two methods say how frames are reached; the rest has defaults that are right for one CPU
 /// without interrupts. All but [`Platform::misuse`] and [`Platform::low_memory`] may be called while the ledger or a chunk is
-/// held, and so must not call into the same [`Memory`](crate::Memory).
+/// held, and so must not call into the same [`Memory`](crate::Memory). None but [`Platform::misuse`] may unwind.
 ///
 /// # Safety
 ///

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use bedframe::{
-    AllocError, ClaimCounts, FrameRange, Memory, NodeId, Notice, PageState, Scope, Withdrawal,
+    AllocError, ClaimCounts, FrameRange, Memory, Mfn, NodeId, Notice, PageState, Scope, Withdrawal,
     XenHeap,
 };
 
@@ -42,7 +42,13 @@ fn a_claim_pays_for_what_it_got() {
                 memory.free(next).unwrap();
             }
             let failed = memory.platform().faults.broken.lock().unwrap().clone();
+            let scrubbed: Arc<Mutex<Vec<Mfn>>> = Arc::default();
+            let note = scrubbed.clone();
+            memory.platform().on_scrub(move |frame| note.lock().unwrap().push(frame));
             let found = claim.alloc(&request(order).clean()).unwrap();
+            let times = |frame| scrubbed.lock().unwrap().iter().filter(|f| **f == frame).count();
+            assert!(found.iter().all(|frame| times(frame) == 1), "each is scrubbed once");
+            memory.platform().be_good();
             assert_eq!(claim.left(), 1600 - (1 << order), "order {order}, {broken} broken");
             books.took(found);
             for frame in failed {
@@ -88,7 +94,7 @@ fn a_domains_claim_pays_for_what_it_got() {
     memory.claim(A, Scope::Machine, 1000).unwrap();
     // Nobody reaches nodes 0 and 1; on node 2 every third frame that is tried is broken.
     let far = memory.platform().faults.clone();
-    far.unreachable.lock().unwrap().extend((0..2600).map(bedframe::Mfn::new));
+    far.unreachable.lock().unwrap().extend((0..2600).map(Mfn::new));
     for number in 0..100 {
         if number % 3 == 0 {
             let next = memory.alloc(&ONE.on(NodeId(2))).unwrap();

@@ -47,7 +47,9 @@ fn work(memory: &Memory<Machine>, books: &mut Books, steps: u64) {
                     books.pass(range, Whose::Of(A), Whose::Free);
                 }
             }
-            5 => drop(memory.scrub(random.below(100))),
+            5 => {
+                memory.scrub(random.below(100));
+            }
             _ => {
                 if !held.is_empty() {
                     let range = held.swap_remove(random.below(held.len() as u64) as usize);

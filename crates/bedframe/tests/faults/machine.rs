@@ -209,14 +209,13 @@ pub const SPAN: FrameRange = match FrameRange::new(Mfn::ZERO, Mfn::new(4400)) {
     None => FrameRange::EMPTY,
 };
 
-/// A machine of which nothing is known yet, and whose memory is full of garbage.
+/// A machine of which nothing is known yet.
 pub fn empty(
     end: u64,
     xen_heap: XenHeap,
     build: impl Fn(Memory<Machine>) -> Memory<Machine>,
 ) -> &'static Memory<Machine> {
     let machine = Machine::new(end, xen_heap);
-    machine.memory().fill_garbage(range(0, end), 0x5eed).unwrap();
     let memory = build(Memory::new(machine));
     memory.set_xen_heap(xen_heap).unwrap();
     // Hooks and other CPUs may outlive the test, as far as types know.

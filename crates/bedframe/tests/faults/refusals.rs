@@ -227,7 +227,7 @@ fn an_index_for_hand_over() {
             }
             refusals += 1;
             Look::at(memory, SPAN).assert_same_as(&before, "refused hand-over");
-            assert_eq!(memory.start(u32::MAX).is_err(), true, "slots for as many CPUs");
+            assert!(memory.start(u32::MAX).is_err(), "slots for as many CPUs");
             Look::at(memory, SPAN).assert_same_as(&before, "refused hand-over for many CPUs");
             memory.free(pieces.pop().unwrap()).unwrap();
         }

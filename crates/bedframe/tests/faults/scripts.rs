@@ -182,7 +182,7 @@ impl Script {
                     Err(error) => assert!(error.waiting_can_help(), "{error}"),
                 }
                 if self.claims.len() > 3 {
-                    self.claims.remove(0);
+                    drop(self.claims.remove(0));
                 }
             }
             17 => {

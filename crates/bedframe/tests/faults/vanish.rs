@@ -34,8 +34,12 @@ const LIFE: [Step; 16] = [
     // Holes.
     |m, b, h| (0..70).for_each(|number| give(m, b, h.remove(10 + number % 60))),
     |m, b, h| take(m, b, h, 0),
-    |m, _, _| drop(m.scrub(1)),
-    |m, _, _| drop(m.scrub(600)),
+    |m, _, _| {
+        m.scrub(1);
+    },
+    |m, _, _| {
+        m.scrub(600);
+    },
     |m, b, h| {
         let found = m.alloc(&ONE.on(NodeId(2)).clean()).unwrap();
         b.took(found);
