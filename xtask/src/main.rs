@@ -7,6 +7,7 @@ mod api;
 mod audit;
 mod calls;
 mod coverage;
+mod generated;
 mod line;
 mod mutants;
 mod source;
@@ -42,7 +43,17 @@ enum Chore {
         list: bool,
     },
     /// Seeds mistakes into copies of the library and runs the tests that must catch them.
-    Mutants,
+    Mutants {
+        /// Let cargo-mutants make the mistakes up instead, one in each place where it can.
+        #[arg(long)]
+        generated: bool,
+        /// In this file below crates/bedframe/src alone; may be given more than once.
+        #[arg(long, value_name = "FILE", requires = "generated")]
+        file: Vec<String>,
+        /// The I-th of N parts of them.
+        #[arg(long, value_name = "I/N", requires = "generated")]
+        shard: Option<String>,
+    },
     /// Counts which lines of the library its tests run; fails below 95 %.
     Coverage {
         /// Print the lines that were not run, too.
@@ -67,7 +78,10 @@ enum Chore {
 fn main() -> ExitCode {
     let (only, list) = match Args::parse().chore {
         Chore::Test { only, list } => (only, list),
-        Chore::Mutants => (vec!["mutants".to_string()], false),
+        Chore::Mutants { generated: true, file, shard } => {
+            return ended(generated::run(&file, shard.as_deref()));
+        }
+        Chore::Mutants { .. } => (vec!["mutants".to_string()], false),
         Chore::Coverage { missed } => return ended(coverage::run(missed)),
         Chore::Unsafe => return ended(audit::write(unsafes::PAGE)),
         Chore::Api => return ended(audit::write(api::SNAPSHOT)),

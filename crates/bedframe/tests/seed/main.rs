@@ -25,4 +25,5 @@ mod release;
 mod review;
 mod threads;
 mod types;
+mod values;
 mod xen_heap;
