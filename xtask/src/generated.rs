@@ -36,8 +36,6 @@ const MODEL: &str = "against_model";
 /// Tests that are left out: what depends on the moment proves nothing of a mutant, and some take
 /// longer than all others together.
 const SKIPPED: [&str; 4] = ["threads", "sixty_five_thousand_steps", "every_second_frame", "giant"];
-/// Seconds after which a test goes round in circles, and so has noticed the mutant.
-const PATIENCE: &str = "100";
 
 /// Tries the mutants of these files, which are named below the library's `src`, or of all.
 pub fn run(files: &[String], shard: Option<&str>) -> Result<ExitCode> {
@@ -116,7 +114,7 @@ impl Pass<'_> {
     fn run(&self, programs: &[&str], again: &[String]) -> Result<()> {
         let config = root().join(".cargo/mutants.toml");
         let mut words = vec!["--config".to_string(), config.display().to_string()];
-        words.extend(["--output", self.folder, "--timeout", PATIENCE].map(String::from));
+        words.extend(["--output", self.folder].map(String::from));
         for file in self.files {
             words.extend(["--file".into(), file.clone()]);
         }

@@ -59,6 +59,9 @@ enum Chore {
         /// Print the lines that were not run, too.
         #[arg(long)]
         missed: bool,
+        /// Run nothing, and print the table of the last run.
+        #[arg(long)]
+        last: bool,
     },
     /// Writes docs/unsafe.md: every use of unsafe with its obligations.
     Unsafe,
@@ -82,7 +85,7 @@ fn main() -> ExitCode {
             return ended(generated::run(&file, shard.as_deref()));
         }
         Chore::Mutants { .. } => (vec!["mutants".to_string()], false),
-        Chore::Coverage { missed } => return ended(coverage::run(missed)),
+        Chore::Coverage { missed, last } => return ended(coverage::run(missed, last)),
         Chore::Unsafe => return ended(audit::write(unsafes::PAGE)),
         Chore::Api => return ended(audit::write(api::SNAPSHOT)),
         Chore::Stress { args } => return ended(stress::stress(&args)),

@@ -26,4 +26,5 @@ mod review;
 mod threads;
 mod types;
 mod values;
+mod words;
 mod xen_heap;
