@@ -59,9 +59,13 @@ impl Line {
     /// its exit code is the answer.
     pub fn exit_code(&self) -> Result<ExitCode> {
         eprintln!("$ {self}");
+        Ok(ExitCode::from(self.code()?))
+    }
+
+    /// Runs it without a word; its exit code, 1 after a signal, which has none.
+    pub fn code(&self) -> Result<u8> {
         let status = self.command().status().with_context(|| self.cannot())?;
-        // A signal has no code.
-        Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+        Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
     }
 
     /// Runs it and keeps its output.

@@ -7,6 +7,7 @@ mod api;
 mod audit;
 mod calls;
 mod coverage;
+mod generated;
 mod history;
 mod line;
 mod mutants;
@@ -46,12 +47,25 @@ enum Chore {
     /// Writes docs/history.md from the tests in crates/bedframe/tests/history.
     History,
     /// Seeds mistakes into copies of the library and runs the tests that must catch them.
-    Mutants,
+    Mutants {
+        /// Let cargo-mutants make the mistakes up instead, one in each place where it can.
+        #[arg(long)]
+        generated: bool,
+        /// In this file below crates/bedframe/src alone; may be given more than once.
+        #[arg(long, value_name = "FILE", requires = "generated")]
+        file: Vec<String>,
+        /// The I-th of N parts of them.
+        #[arg(long, value_name = "I/N", requires = "generated")]
+        shard: Option<String>,
+    },
     /// Counts which lines of the library its tests run; fails below 95 %.
     Coverage {
         /// Print the lines that were not run, too.
         #[arg(long)]
         missed: bool,
+        /// Run nothing, and print the table of the last run.
+        #[arg(long)]
+        last: bool,
     },
     /// Writes docs/unsafe.md: every use of unsafe with its obligations.
     Unsafe,
@@ -71,9 +85,12 @@ enum Chore {
 fn main() -> ExitCode {
     let (only, list) = match Args::parse().chore {
         Chore::Test { only, list } => (only, list),
-        Chore::Mutants => (vec!["mutants".to_string()], false),
+        Chore::Mutants { generated: true, file, shard } => {
+            return ended(generated::run(&file, shard.as_deref()));
+        }
+        Chore::Mutants { .. } => (vec!["mutants".to_string()], false),
         Chore::History => return ended(history::write().map(|()| ExitCode::SUCCESS)),
-        Chore::Coverage { missed } => return ended(coverage::run(missed)),
+        Chore::Coverage { missed, last } => return ended(coverage::run(missed, last)),
         Chore::Unsafe => return ended(audit::write(unsafes::PAGE)),
         Chore::Api => return ended(audit::write(api::SNAPSHOT)),
         Chore::Stress { args } => return ended(stress::stress(&args)),

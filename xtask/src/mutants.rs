@@ -21,7 +21,7 @@ use crate::steps::Outcome;
 /// Where the mutants are described.
 const MUTANTS: &str = "crates/bedframe/mutants";
 /// Where they are built.
-const WORK: &str = "target/mutants";
+pub const WORK: &str = "target/mutants";
 /// What is copied there: the library and what its tests are built upon.
 const CRATES: [&str; 3] = ["bedframe", "bedframe-hosted", "bedframe-model"];
 /// A test that takes longer than this has gone round in circles, and so has noticed the mutant.
@@ -199,7 +199,7 @@ fn judge(built: &BTreeMap<String, PathBuf>, test: &(String, String)) -> Result<V
 
 /// Copies the crates, and a workspace that consists of them alone. What is the same already keeps
 /// its time, so that little is built anew.
-fn copy_workspace(work: &Path) -> Result<()> {
+pub fn copy_workspace(work: &Path) -> Result<()> {
     for name in CRATES {
         copy_folder(&root().join("crates").join(name), &work.join("crates").join(name))?;
     }

@@ -59,7 +59,7 @@ impl Shares {
     /// How many a CPU has.
     pub(crate) const COUNT: u64 = SHARES as u64;
 
-    #[cfg(all(test, loom))]
+    #[cfg(all(test, not(shuttle)))]
     pub(crate) fn new() -> Self {
         Self(core::array::from_fn(|_| Share { word: AtomicU64::new(0), node: AtomicU64::new(0) }))
     }

@@ -204,3 +204,122 @@ impl core::fmt::Debug for Entry {
         if self.is_adopted() { f.write_str(", adopted") } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All that an entry says.
+    fn said(entry: Entry) -> (u32, [bool; 5], u8, Option<u32>, u32) {
+        let flags = [
+            entry.is_clean(),
+            entry.is_adopted(),
+            entry.is_recorded(),
+            entry.is_exceptional(),
+            entry.is_complete(),
+        ];
+        (entry.0 & 7, flags, entry.hints(), entry.cap(), entry.0 >> 20)
+    }
+
+    /// Entries that say nothing, everything, and this and that.
+    fn entries() -> impl Iterator<Item = Entry> {
+        [0, !0, 0x5555_5555, 0xaaaa_aaaa, 0x1234_5678].into_iter().map(Entry)
+    }
+
+    #[test]
+    fn a_part_changes_alone() {
+        for entry in entries() {
+            let before = said(entry);
+            for on in [false, true] {
+                let with = [
+                    entry.with_clean(on),
+                    entry.with_adopted(on),
+                    if on { entry.with_recorded() } else { entry },
+                    entry.with_exceptional(on),
+                    entry.with_complete(on),
+                ];
+                for (at, with) in with.into_iter().enumerate() {
+                    let mut expected = before;
+                    if on || at != 2 {
+                        expected.1[at] = on;
+                    }
+                    assert_eq!(said(with), expected, "flag {at} of {:#x}", entry.0);
+                }
+            }
+            for hints in [0, 1, 0x80, 0xff] {
+                let mut expected = before;
+                expected.2 = hints;
+                assert_eq!(said(entry.with_hints(hints)), expected);
+            }
+            for cap in [None, Some(1), Some(6), Some(9), Some(15)] {
+                let mut expected = before;
+                expected.3 = cap;
+                assert_eq!(said(entry.with_cap(cap)), expected);
+            }
+            let mut expected = before;
+            expected.4 = (before.4 + 1) % 4096;
+            assert_eq!(said(entry.turned()), expected);
+        }
+    }
+
+    /// Whoever enters a state has to say anew what is known of contents; all else stays.
+    #[test]
+    fn a_new_state_is_not_clean() {
+        use ChunkState::*;
+        for entry in entries() {
+            for (state, bits) in
+                [(Untouched, 0), (WholeFree, 1), (WholeUsed, 2), (Broken, 3), (Busy, 4)]
+            {
+                let mut expected = said(entry);
+                (expected.0, expected.1[0]) = (bits, false);
+                let next = entry.with_state(state);
+                assert_eq!(said(next), expected);
+                assert_eq!((next.state(), next.checked_state()), (state, Some(state)));
+                assert!(next.is(state) && !next.turned().with_state(WholeFree).is(Busy));
+                assert!(next.same_state(Entry(bits)) && !next.same_state(Entry(bits ^ 1)));
+                assert!(!next.same_state(next.with_clean(true)));
+                let some = next.with_hints(0x10);
+                assert_eq!(some.is_some(), state == Broken);
+                assert!(!next.with_hints(0).is_some());
+                let plain = next.with_exceptional(false);
+                assert_eq!(plain.is_plain(), state == Broken);
+                assert!(!next.with_exceptional(true).is_plain());
+            }
+        }
+        for wrong in 5..8 {
+            assert_eq!(Entry(wrong).checked_state(), None);
+            assert_eq!(Entry(wrong).state(), Untouched);
+        }
+    }
+
+    #[test]
+    fn an_entry_held_still_if_neither_state_nor_turn_changed() {
+        for entry in entries() {
+            assert!(entry.held_still(entry));
+            let flags = entry.with_hints(!entry.hints()).with_adopted(!entry.is_adopted());
+            assert!(entry.held_still(flags.with_cap(None).with_complete(!entry.is_complete())));
+            assert!(!entry.held_still(entry.turned()));
+            assert!(!entry.held_still(Entry(entry.0 ^ 1)) && !entry.held_still(Entry(entry.0 ^ 4)));
+            assert!(!entry.held_still(Entry(entry.0 ^ 1 << 31)));
+        }
+    }
+
+    /// A word that has a block of the cap's order says that the cap is too low; above the order of a
+    /// word, one that is free throughout does.
+    #[test]
+    fn a_cap_that_is_too_low_is_forgotten() {
+        let capped = |cap| Entry::UNTOUCHED.with_cap(Some(cap));
+        for (cap, word, left) in [
+            (3, 0xff << 8, None),
+            (3, 0xff << 4, Some(3)),
+            (3, 0x7f, Some(3)),
+            (6, u64::MAX, None),
+            (6, u64::MAX >> 1, Some(6)),
+            (9, u64::MAX, None),
+            (9, u64::MAX << 1, Some(9)),
+        ] {
+            assert_eq!(capped(cap).uncapped_by(word).cap(), left, "{cap} {word:#x}");
+        }
+        assert_eq!(Entry::WHOLE_FREE.uncapped_by(u64::MAX), Entry::WHOLE_FREE);
+    }
+}

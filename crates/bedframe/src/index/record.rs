@@ -208,4 +208,54 @@ mod tests {
             assert_eq!(next.referenced().unwrap().leaving(), leaving);
         }
     }
+
+    /// What each step of leaving, with an owner, with references and without, forbids and becomes.
+    #[test]
+    fn owners_references_and_leaving_forbid_what_they_must() {
+        use Leaving::*;
+        let owned = Record::NONE.with_owner(DomainId(3), Accounting::Counted);
+        let referenced = Record::NONE.referenced().unwrap();
+        let both = owned.referenced().unwrap();
+        for (record, kept) in [
+            (Record::NONE, None),
+            (owned, Some(Kept::Owned)),
+            (referenced, Some(Kept::Referenced)),
+            (both, Some(Kept::Owned)),
+        ] {
+            assert_eq!((record.kept(), record.withdrawn()), (kept, None));
+            assert_eq!(record.forbids_taking(), record.owner().is_some());
+            for (leaving, done, out) in [
+                (Offlining, None, Some(Offlined)),
+                (BrokenOfflining, None, Some(Broken)),
+                (Offlined, Some(Kept::Offlined), None),
+                (Broken, Some(Kept::Broken), None),
+            ] {
+                let leaves = record.with_leaving(Some(leaving));
+                assert_eq!(leaves.kept(), done.or(kept), "{leaving:?}");
+                assert_eq!(leaves.withdrawal_is_done(), done.is_some(), "{leaving:?}");
+                let next = leaves.withdrawn().and_then(Record::leaving);
+                assert_eq!(next, if kept.is_none() { out } else { None }, "{leaving:?}");
+                let forbids = record.owner().is_some() || record.count() == 0;
+                assert_eq!(leaves.forbids_taking(), forbids, "{leaving:?} {record:?}");
+            }
+        }
+        assert!(!Record::NONE.withdrawal_is_done());
+    }
+
+    /// A frame changes hands as a whole: nothing of the last owner's accounting stays.
+    #[test]
+    fn a_new_owner_inherits_nothing() {
+        let old = Record::NONE.lent_to(DomainId(u32::MAX)).dropped().referenced().unwrap();
+        assert!(old.is_lent() && old.is_dropped() && !old.is_none());
+        let new = old.with_owner(DomainId(1), Accounting::Counted);
+        assert_eq!(new, Record(1 << 32 | 1 << 39 | 1));
+        assert!(!new.is_lent() && !new.is_dropped());
+        let extra = old.with_owner(DomainId(1), Accounting::Extra);
+        assert_eq!(
+            (extra.accounting(), new.accounting()),
+            (Accounting::Extra, Accounting::Counted)
+        );
+        assert_eq!(extra.dropped().lent_to(DomainId(2)), Record(1 << 34 | 1 << 32 | 1 << 39 | 2));
+        assert!(extra.without_owner().unreferenced().unwrap().is_none());
+    }
 }

@@ -128,7 +128,7 @@ impl Slot {
         self.hands.reset();
     }
 
-    #[cfg(all(test, loom))]
+    #[cfg(all(test, not(shuttle)))]
     pub(crate) fn new() -> Self {
         Slot {
             places: core::array::from_fn(|_| AtomicU64::new(Place::NONE)),

@@ -221,3 +221,131 @@ pub(crate) fn set_range(words: &mut [u64], chunks: u64, from: u64, end: u64) {
         end = end.div_ceil(64);
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::addr::Mfn;
+    use crate::index::Slot;
+
+    /// A CPU without memory: a summary only opens windows on it.
+    struct Nothing;
+
+    // SAFETY: 1, 2. There are no frames. 3. Nothing interrupts.
+    #[allow(unsafe_code)]
+    unsafe impl Platform for Nothing {
+        fn frame_ptr(&self, _: Mfn) -> *mut u8 {
+            core::ptr::null_mut()
+        }
+
+        fn frame_of(&self, _: *const u8) -> Option<Mfn> {
+            None
+        }
+    }
+
+    /// Chunks under summaries of one, two and three levels, full and ragged.
+    const CHUNKS: [u64; 7] = [1, 65, 4096, 4097, 262_144, 262_145, 300_000];
+
+    fn words(chunks: u64) -> Vec<AtomicU64> {
+        (0..summary_words(chunks)).map(|_| AtomicU64::new(0)).collect()
+    }
+
+    /// Groups at and around the edges of words, and some in between.
+    fn some_groups(chunks: u64) -> BTreeSet<u64> {
+        let groups = chunks.div_ceil(GROUP);
+        let near = (0..groups).filter(|group| matches!(group % 64, 0 | 63) && group % 5 == 0);
+        near.chain([0, 1, 62, 64, 65, groups - 1]).filter(|group| *group < groups).collect()
+    }
+
+    #[test]
+    fn levels_have_as_many_words_as_they_need() {
+        assert_eq!(CHUNKS.map(summary_words), [1, 1, 1, 3, 65, 68, 77]);
+    }
+
+    #[test]
+    fn the_lowest_group_that_is_set_is_found() {
+        let slot = Slot::new();
+        let cpu = Cpu { platform: &Nothing, slot: &slot, number: 0 };
+        for chunks in CHUNKS {
+            let words = words(chunks);
+            let summary = Summary::over(&words, chunks);
+            assert_eq!(summary.find(&cpu, 0, u64::MAX), None);
+            let mut groups = some_groups(chunks);
+            for group in &groups {
+                summary.set(*group);
+            }
+            let all: Vec<_> = groups.iter().copied().collect();
+            for gone in [None].into_iter().chain(all.iter().copied().map(Some)) {
+                if let Some(gone) = gone {
+                    summary.clear(&cpu, gone, || true);
+                    assert!(summary.is_set(gone), "the fact spoke against it");
+                    summary.clear(&cpu, gone, || false);
+                    assert!(!summary.is_set(gone));
+                    groups.remove(&gone);
+                }
+                for near in &all {
+                    assert_eq!(summary.is_set(*near), groups.contains(near));
+                    for from in [near.saturating_sub(1), *near, near + 1] {
+                        let next = groups.range(from..).next().copied();
+                        assert_eq!(summary.find(&cpu, from, u64::MAX), next, "{chunks} {from}");
+                        let end = next.unwrap_or(from);
+                        assert_eq!(summary.find(&cpu, from, end), None, "{chunks} {from}");
+                        assert_eq!(summary.find(&cpu, from, end + 1), next, "{chunks} {from}");
+                    }
+                }
+                assert_eq!(summary.hidden(), None);
+            }
+            // But for the bit above the very first word, which every search looks at itself.
+            let stale = words.iter().filter(|word| word.load(Ordering::Relaxed) > 1);
+            assert_eq!(stale.count(), 0, "searches clean up above what is empty");
+        }
+    }
+
+    #[test]
+    fn what_a_level_above_denies_is_hidden() {
+        for chunks in CHUNKS {
+            let words = words(chunks);
+            let summary = Summary::over(&words, chunks);
+            for group in some_groups(chunks) {
+                summary.set(group);
+                let mut level = (0, summary.bits, group);
+                while level_words(level.1) > 1 {
+                    let (base, bits, index) = level;
+                    level = (base + level_words(bits), level_words(bits), index / 64);
+                    let above = summary.word(level.0, level.2 / 64).unwrap();
+                    let whole = above.swap(0, Ordering::Relaxed);
+                    // The first place below a bit that is missing now.
+                    let shift =
+                        level.0.min(1) * 6 + u64::from(level.0 > level_words(summary.bits)) * 6;
+                    let first = (level.2 / 64 * 64 + u64::from(whole.trailing_zeros())) << shift;
+                    assert_eq!(summary.hidden(), Some(first), "{chunks} {group}");
+                    above.store(whole, Ordering::Relaxed);
+                }
+                assert_eq!(summary.hidden(), None);
+            }
+        }
+    }
+
+    /// Hand-over's way of setting many is that of setting each.
+    #[test]
+    fn a_range_is_set_as_its_groups_are() {
+        for chunks in CHUNKS {
+            let last = chunks.saturating_sub(1);
+            for (from, end) in
+                [(0, chunks), (0, 1), (last, chunks), (63, 65), (64, 4097), (4095, 4160)]
+            {
+                let (from, end) = (from.min(last), end.min(chunks));
+                let mut at_once = vec![0; summary_words(chunks) as usize];
+                set_range(&mut at_once, chunks, from, end);
+                let each = words(chunks);
+                for chunk in from..end {
+                    Summary::over(&each, chunks).set(chunk / GROUP);
+                }
+                let each: Vec<_> = each.iter().map(|word| word.load(Ordering::Relaxed)).collect();
+                assert_eq!(at_once, each, "{chunks}: {from} to {end}");
+            }
+        }
+    }
+}

@@ -118,7 +118,7 @@ pub(super) enum Seized {
 }
 
 impl Hands {
-    #[cfg(all(test, loom))]
+    #[cfg(all(test, not(shuttle)))]
     pub(crate) const fn new() -> Self {
         Self {
             state: AtomicU64::new(0),

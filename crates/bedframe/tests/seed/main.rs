@@ -25,4 +25,6 @@ mod release;
 mod review;
 mod threads;
 mod types;
+mod values;
+mod words;
 mod xen_heap;
