@@ -46,7 +46,8 @@ pub(super) struct PutWords {
 }
 
 impl Chunk<'_> {
-    /// Puts all 512 frames back at once, if they were taken at once.
+    /// Puts all 512 frames of chunk `number` back at once, if they were taken at once; `whole` is the
+    /// summary that is told.
     ///
     /// Cost: one compare-exchange, and reads of a word of summary a level.
     #[inline(always)]
@@ -92,8 +93,9 @@ impl Chunk<'_> {
         None
     }
 
-    /// The same under Busy, for a word that has no free frame, word `word` of its chunk, or frames that
-    /// have to be marked as dirty. `None`: it cannot be done so, look again.
+    /// The same under Busy, for a word that has no free frame, word `word` of chunk `number`, or frames that
+    /// have to be marked as dirty. `Some` is the word as it is now; `None`: it cannot be done so, look
+    /// again. `marks` says where the other planes are, and is asked only where they matter.
     ///
     /// Cost: one compare-exchange, one more if the word has a free frame, and where the chunk had
     /// none reads of a word of summary a level.
