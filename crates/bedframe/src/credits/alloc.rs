@@ -7,7 +7,9 @@ use super::stake::Stake;
 use super::{Gate, Phase};
 use crate::addr::FrameRange;
 use crate::error::AllocError;
-use crate::heap::{Taken, quick_node, take_from_holes, take_quickly, take_whole_quickly};
+use crate::heap::{
+    Quick, Taken, home, quick_node, take_from_holes, take_quickly, take_whole_quickly,
+};
 use crate::memory::Memory;
 use crate::node::NodeId;
 use crate::platform::Platform;
@@ -79,11 +81,17 @@ impl<P: Platform> Memory<P> {
         found: FrameRange,
         request: &Request<'_>,
     ) -> Result<FrameRange, AllocError> {
-        if self.settle_late(None, found) {
-            return Ok(found);
+        if self.keep_uncounted(found) { Ok(found) } else { self.alloc_counted(request, None) }
+    }
+
+    /// Whether `found`, taken while nothing was counted, can be paid for. If not, it is free again.
+    #[cold]
+    pub(crate) fn keep_uncounted(&self, found: FrameRange) -> bool {
+        let paid = self.settle_late(None, found);
+        if !paid {
+            self.put_back(found);
         }
-        self.put_back(found);
-        self.alloc_counted(request, None)
+        paid
     }
 
     /// Meets a request, whose length and alignment have been checked, out of what nobody claims and of
@@ -137,21 +145,22 @@ impl<P: Platform> Memory<P> {
     ) -> Result<FrameRange, AllocError> {
         let failed = AllocError::OutOfMemory { frames: request.length(), pool: request.heap() };
         let heap = self.heap().ok_or(failed)?;
-        let (platform, directory) = (self.platform(), heap.directory);
-        if let Some(node) = quick_node(platform, directory, request)
+        let directory = heap.directory;
+        if let Some(quick) = Quick::of(request)
+            && let Some(node) = quick_node(directory, quick)
             && payer.enter(node)
         {
-            let found = match take_quickly(platform, directory, request) {
-                Taken::Yes(found) => return Ok(found),
-                Taken::Doubtful(found) => Some(found),
-                Taken::No => take_from_holes(platform, directory, request)
-                    .or_else(|| take_whole_quickly(platform, directory, request)),
+            let taken = match quick {
+                Quick::Chunk => take_whole_quickly(directory, heap.cpu.slot),
+                Quick::Frame(pool) => home(directory, pool).map_or(Taken::No, |home| {
+                    match take_quickly(directory, home) {
+                        Taken::No => take_from_holes(directory, home),
+                        taken => taken,
+                    }
+                }),
             };
-            if let Some(found) = found {
-                if heap.vet(found) {
-                    return Ok(found);
-                }
-                payer.lost(found);
+            if let Some(found) = heap.vetted(taken, quick, payer) {
+                return Ok(found);
             }
             payer.leave();
         }

@@ -48,7 +48,7 @@ impl<P: Platform> Memory<P> {
             // Pairs with the fence in `Credits::gate_behind`, and with that of the quick paths: who does
             // not see the gate is seen.
             fence_full();
-            let Some(heap) = Heap::new(self.platform(), directory) else { return };
+            let Some(heap) = Heap::new(directory) else { return };
             // What is on its way to be scrubbed is free, and is seen in its place.
             let halted = heap.halt_scrubbing();
             for segment in directory.segments() {

@@ -5,7 +5,8 @@ use super::share::Ticket;
 use super::{BATCH, Gate, Phase, Scope};
 use crate::addr::FrameRange;
 use crate::error::FreeError;
-use crate::heap::{Freed, put_quickly, put_whole_quickly};
+use crate::heap::{Freed, put};
+use crate::index::CHUNK_FRAMES;
 use crate::memory::Memory;
 use crate::node::NodeId;
 use crate::platform::Platform;
@@ -89,8 +90,12 @@ impl<P: Platform> Memory<P> {
         let before = self.before_put(range);
         // Something is counted, so the heap runs.
         let Some(heap) = self.heap() else { return Ok(()) };
-        let (platform, directory) = (self.platform(), heap.directory);
-        let result = match put_quickly(platform, directory, range) {
+        let (start, directory) = (range.start().get(), heap.directory);
+        let freed = match range.frames() {
+            CHUNK_FRAMES => heap.put_chunk(range),
+            frames => put(directory, start, frames),
+        };
+        let result = match freed {
             Freed::Yes => Ok(0),
             Freed::Doubtful => {
                 let result = heap.review(range);
@@ -98,7 +103,6 @@ impl<P: Platform> Memory<P> {
                 self.taken_by_force(range);
                 return result;
             }
-            Freed::No if put_whole_quickly(platform, directory, range) => Ok(0),
             Freed::No => heap.free(range, &self.asking()),
         };
         self.after_put(before, range, 0, result);

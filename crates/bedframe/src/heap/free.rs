@@ -154,8 +154,9 @@ impl<'a, P: Platform> Heap<'a, P> {
             return (entry.is(ChunkState::WholeUsed) && !entry.is_exceptional()).then_some(behind);
         };
         let arena = self.bank(segment)?.arena;
-        let above = || self.directory.above(arena, segment.chunk_of(at).0);
-        Chunk::put_whole(words.entry, contents, above).then_some(behind)
+        let (chunk, _) = segment.chunk_of(at);
+        let whole = || self.directory.whole_of(arena);
+        Chunk::put_whole(words.entry, contents, chunk, whole).then_some(behind)
     }
 
     /// The first frame of a piece whose record keeps it from being freed.

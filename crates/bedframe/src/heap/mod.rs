@@ -5,6 +5,7 @@
 
 mod alloc;
 mod free;
+mod holes;
 mod quick;
 mod run;
 mod small;
@@ -13,11 +14,12 @@ mod walk;
 mod whole;
 
 pub(crate) use free::{AskLedger, Putting, error as free_error};
+pub(crate) use holes::{put_in_empty, take_from_holes};
 pub(crate) use quick::{
-    Freed, Taken, put_quickly, put_whole_quickly, quick_node, take_from_holes, take_quickly,
-    take_whole_quickly,
+    Freed, Put, Quick, Taken, end_put, home, own_home, put, put_quickly, quick_node, take_quickly,
 };
 pub(crate) use walk::{Counted, Stretch};
+pub(crate) use whole::{put_whole_quickly, take_whole_quickly};
 
 use crate::addr::{FrameRange, Mfn};
 use crate::index::{Bank, Cpu, Directory, Segment, Span};
@@ -53,7 +55,8 @@ impl Piece<'_> {
 impl<'a, P: Platform> Heap<'a, P> {
     /// `None` only if the directory has no slot, which hand-over rules out.
     #[inline]
-    pub(crate) fn new(platform: &'a P, directory: Directory<'a, P>) -> Option<Self> {
+    pub(crate) fn new(directory: Directory<'a, P>) -> Option<Self> {
+        let platform = directory.platform();
         let cpu = platform.cpu();
         let (slot, number) = (directory.slot(cpu)?, cpu.0);
         Some(Self { directory, cpu: Cpu { platform, slot, number } })

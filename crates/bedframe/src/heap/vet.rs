@@ -2,8 +2,9 @@
 //! and may those that were freed be free?
 
 use super::free::kept_error;
-use super::{Heap, Piece};
+use super::{Heap, Piece, Quick, Taken};
 use crate::addr::FrameRange;
+use crate::credits::Toll;
 use crate::error::FreeError;
 use crate::index::{Contents, Leaving, OfflineRefusal, Span, Vetted, WORDS};
 use crate::platform::Platform;
@@ -12,6 +13,17 @@ use crate::sync::fence_after_rmw;
 use crate::tlb::Stamp;
 
 impl<P: Platform> Heap<'_, P> {
+    /// The block that a quick path has taken, if it is the caller's; `toll` is told of one that is not.
+    pub(crate) fn vetted(&self, taken: Taken, quick: Quick, toll: &dyn Toll) -> Option<FrameRange> {
+        let (Taken::Yes(start) | Taken::Doubtful(start)) = taken else { return None };
+        let found = quick.block(start)?;
+        if matches!(taken, Taken::Doubtful(_)) && !self.vet(found) {
+            toll.lost(found);
+            return None;
+        }
+        Some(found)
+    }
+
     /// Whether all frames of `taken`, which the caller has just taken, are his. If not, those that are
     /// are free again, and the others are left to whom they belong. If they are, no CPU reaches them
     /// through its TLB any more.

@@ -1,11 +1,80 @@
 //! Orders 9 and above: blocks of whole chunks.
 
+use super::quick::{Freed, Taken};
 use super::{Heap, range};
 use crate::addr::FrameRange;
-use crate::index::{Arena, Bank, CHUNK_FRAMES, Place, Segment, Wanted};
+use crate::index::{
+    Arena, Bank, CHUNK_FRAMES, Chunk, Contents, Directory, Place, Segment, Slot, Wanted,
+};
 use crate::platform::Platform;
+use crate::sync::fence_after_rmw;
+
+/// Takes the chunk that this CPU took whole last, if it has come back, or the next one of its bank. For
+/// plain requests of the domain heap; others search.
+///
+/// Cost: one compare-exchange, and where others took the next ones a search for one.
+#[inline(always)]
+pub(crate) fn take_whole_quickly<P: Platform>(directory: Directory<'_, P>, slot: &Slot) -> Taken {
+    let Some(place) = slot.whole() else { return Taken::No };
+    let Some(bank) = directory.banks().get(place.bank as usize) else { return Taken::No };
+    let mut chunk = place.chunk;
+    let Some(entry) = directory.entry(bank, chunk) else { return Taken::No };
+    if !Chunk::take_whole(entry) {
+        // The next is as good as any, and its entry in the same cache line, mostly.
+        chunk = chunk.wrapping_add(1);
+        let Some(entry) = directory.entry(bank, chunk) else { return Taken::No };
+        if !Chunk::take_whole(entry) {
+            return Taken::No;
+        }
+        slot.set_whole(Place { chunk, ..place });
+    }
+    // Behind the compare-exchange. A chunk that is exceptional is not taken so: there is nothing to vet.
+    fence_after_rmw();
+    directory.chunk_base(bank, chunk).map_or(Taken::No, Taken::Yes)
+}
+
+/// Frees the chunk of `segment` that begins at `start` if it was handed out whole. The check is the step itself.
+///
+/// Cost: one compare-exchange, and reads of a word of summary a level.
+#[inline(always)]
+pub(crate) fn put_whole_quickly<P: Platform>(
+    directory: Directory<'_, P>,
+    slot: &Slot,
+    segment: &Segment,
+    start: u64,
+) -> Freed {
+    if !start.is_multiple_of(CHUNK_FRAMES) || start + CHUNK_FRAMES > segment.end {
+        return Freed::No;
+    }
+    let Some(words) = directory.words_in(segment, start) else { return Freed::No };
+    let Some(bank) = directory.banks().get(segment.bank as usize) else { return Freed::No };
+    let (chunk, _) = segment.chunk_of(start);
+    let whole = || directory.whole_of(bank.arena);
+    if !Chunk::put_whole(words.entry, Contents::Written, chunk, whole) {
+        return Freed::No;
+    }
+    // Behind the compare-exchange, as in `put_quickly`.
+    fence_after_rmw();
+    // It is the next to be taken, being in the cache, unless this CPU allocates elsewhere.
+    if let Some(last) = slot.whole()
+        && last.bank == segment.bank
+        && last.chunk != chunk
+    {
+        slot.set_whole(Place { bank: segment.bank, chunk, word: 0 });
+    }
+    Freed::Yes
+}
 
 impl<P: Platform> Heap<'_, P> {
+    /// Frees a chunk that was handed out whole, and nothing else.
+    pub(crate) fn put_chunk(&self, chunk: FrameRange) -> Freed {
+        let start = chunk.start().get();
+        match self.directory.locate(start) {
+            Some((_, segment)) => put_whole_quickly(self.directory, self.cpu.slot, segment, start),
+            None => Freed::No,
+        }
+    }
+
     /// Looks for a block of `2^order` frames, order 9 or above, in one bank. The next `plain` request of
     /// order 9 for the domain heap begins where this one ends.
     ///

@@ -217,7 +217,7 @@ impl<'a, P: Platform> Build<'a, P> {
     }
 
     fn heap(&self) -> Option<Heap<'a, P>> {
-        Heap::new(self.platform, self.old?)
+        Heap::new(self.old?)
     }
 
     /// Frames of the running heap, as if they had never been in it.

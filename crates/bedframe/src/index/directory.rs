@@ -6,9 +6,9 @@
 //! else.
 
 use super::arena::Arena;
-use super::chunk::{Above, FreePlane, Marks, Words};
+use super::chunk::{FreePlane, Marks, Words};
 use super::layout::{ArenaDesc, Bank, Header, Node, Segment};
-use super::raw::{self, Local, Spot};
+use super::raw::{self, Local, Spot, Table};
 use super::records::Records;
 use super::slot::Slot;
 use super::span::CHUNK_SHIFT;
@@ -25,7 +25,6 @@ pub(crate) struct Directory<'a, P> {
     platform: &'a P,
     /// The header's first byte.
     block: Spot<'a>,
-    header: &'a Header,
 }
 
 impl<P> Clone for Directory<'_, P> {
@@ -49,106 +48,136 @@ impl<'a, P: Platform> Directory<'a, P> {
     pub(crate) unsafe fn at(platform: &'a P, address: u64) -> Option<Self> {
         let block = raw::spot(platform, address);
         // SAFETY: The caller's obligations are those of `table`.
-        let header = unsafe { block.table(Local { offset: 0, len: 1 }) }.first()?;
-        Some(Self { platform, block, header })
+        let _: &Header = unsafe { block.table(Local { offset: 0, len: 1 }) }.first()?;
+        Some(Self { platform, block })
     }
 
-    pub(crate) const fn header(&self) -> &'a Header {
-        self.header
+    #[inline]
+    pub(crate) const fn platform(&self) -> &'a P {
+        self.platform
+    }
+
+    #[inline]
+    pub(crate) fn header(&self) -> &'a Header {
+        // SAFETY: 1, 2. Promised for the header too when `self` was made.
+        unsafe { self.block.at(0) }
     }
 
     #[inline]
     pub(crate) fn segments(&self) -> &'a [Segment] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { self.block.table(self.header.segments) }
+        unsafe { self.block.table(self.header().segments) }
     }
 
     #[inline]
     fn windows(&self) -> &'a [u32] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { self.block.table(self.header.windows) }
+        unsafe { self.block.table(self.header().windows) }
     }
 
     #[inline]
     pub(crate) fn banks(&self) -> &'a [Bank] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { self.block.table(self.header.banks) }
+        unsafe { self.block.table(self.header().banks) }
     }
 
     #[inline]
     fn by_chunk(&self) -> &'a [u32] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { self.block.table(self.header.by_chunk) }
+        unsafe { self.block.table(self.header().by_chunk) }
     }
 
     #[inline]
     pub(crate) fn nodes(&self) -> &'a [Node] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { self.block.table(self.header.nodes) }
+        unsafe { self.block.table(self.header().nodes) }
     }
 
     /// What each node has of credits, sorted by number.
     pub(crate) fn levels(&self) -> &'a [Level] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only.
-        unsafe { self.block.table(self.header.levels) }
+        unsafe { self.block.table(self.header().levels) }
     }
 
     #[inline]
     fn bank_order(&self) -> &'a [u32] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { self.block.table(self.header.bank_order) }
+        unsafe { self.block.table(self.header().bank_order) }
     }
 
     #[inline]
     fn fallback(&self) -> &'a [u32] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { self.block.table(self.header.fallback) }
+        unsafe { self.block.table(self.header().fallback) }
     }
 
     #[inline]
     pub(crate) fn arenas(&self) -> &'a [ArenaDesc] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { self.block.table(self.header.arenas) }
+        unsafe { self.block.table(self.header().arenas) }
     }
 
     #[inline]
     pub(crate) fn slots(&self) -> &'a [Slot] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { raw::shared(self.platform, self.header.slots) }
+        unsafe { raw::shared(self.platform, self.header().slots) }
     }
 
     /// The clock of TLB flushes. `None` only if there is none, which hand-over rules out.
     pub(crate) fn clock(&self) -> Option<&'a TlbClock> {
         // SAFETY: 1, 2. Promised for all tables when `self` was made; it holds atomics only.
-        unsafe { raw::shared(self.platform, self.header.clock) }.first()
+        unsafe { raw::shared(self.platform, self.header().clock) }.first()
     }
 
     /// The slot of a CPU. More CPUs than were announced share. `None` only if there is none at all,
     /// which hand-over rules out.
     #[inline]
     pub(crate) fn slot(&self, cpu: CpuId) -> Option<&'a Slot> {
-        let (slots, number) = (self.slots(), cpu.0 as usize);
-        match slots.get(number) {
+        match self.own_slot(cpu) {
             Some(slot) => Some(slot),
-            None => slots.get(number.checked_rem(slots.len())?),
+            None => self.shared_slot(cpu),
         }
     }
 
-    /// The summaries of an arena: *some*, and *whole*.
-    #[inline]
-    fn summaries(&self, desc: &ArenaDesc) -> (Summary<'a>, Summary<'a>) {
-        // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only.
-        let some: &[AtomicU64] = unsafe { raw::shared(self.platform, desc.some) };
-        // SAFETY: As above.
-        let whole: &[AtomicU64] = unsafe { raw::shared(self.platform, desc.whole) };
-        (Summary::over(some, desc.chunks()), Summary::over(whole, desc.chunks()))
+    #[cold]
+    #[inline(never)]
+    fn shared_slot(self, cpu: CpuId) -> Option<&'a Slot> {
+        let slots = self.slots();
+        slots.get((cpu.0 as usize).checked_rem(slots.len())?)
     }
 
-    /// The summaries above chunk `number` of arena `index`.
-    #[inline]
-    pub(crate) fn above(&self, index: u32, number: u32) -> Option<Above<'a>> {
-        let (some, whole) = self.summaries(self.arenas().get(index as usize)?);
-        Some(Above { number: u64::from(number), some, whole })
+    /// A summary of an arena.
+    #[inline(always)]
+    fn summary(&self, desc: &ArenaDesc, table: Table) -> Summary<'a> {
+        // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only.
+        let words: &[AtomicU64] = unsafe { raw::shared(self.platform, table) };
+        Summary::over(words, desc.chunks())
+    }
+
+    /// The slot of one of the CPUs that were announced. Calls nothing.
+    #[inline(always)]
+    pub(crate) fn own_slot(&self, cpu: CpuId) -> Option<&'a Slot> {
+        let slots = self.header().slots;
+        if u64::from(cpu.0) >= slots.len {
+            return None;
+        }
+        let offset = u64::from(cpu.0) * size_of::<Slot>() as u64;
+        // SAFETY: 1, 2. Promised for all tables when `self` was made; and `cpu` is one of this one's.
+        Some(unsafe { raw::spot(self.platform, slots.address).at(offset) })
+    }
+
+    /// The summary of arena `index` that says where a chunk is Broken with some frame free.
+    #[inline(always)]
+    pub(crate) fn some_of(&self, index: u32) -> Option<Summary<'a>> {
+        let desc = self.arenas().get(index as usize)?;
+        Some(self.summary(desc, desc.some))
+    }
+
+    /// The summary of arena `index` that says where a chunk is WholeFree.
+    #[inline(always)]
+    pub(crate) fn whole_of(&self, index: u32) -> Option<Summary<'a>> {
+        let desc = self.arenas().get(index as usize)?;
+        Some(self.summary(desc, desc.whole))
     }
 
     /// The words of arena `index`.
@@ -164,12 +193,12 @@ impl<'a, P: Platform> Directory<'a, P> {
         let marks: &[Marks] = unsafe { raw::shared(platform, desc.marks) };
         // SAFETY: As above.
         let records: &[Records] = unsafe { raw::shared(platform, desc.records) };
-        let (some, whole) = self.summaries(desc);
+        let (some, whole) = (self.summary(desc, desc.some), self.summary(desc, desc.whole));
         Some(Arena { entries, free, marks, records, some, whole })
     }
 
-    /// The segment of `[start, end)` and the words of its first frame: the entry of its chunk, and its
-    /// word of each plane. `None` if the range does not lie in one segment.
+    /// The segment of `[start, end)` and the words of its first frame. `None` if the range does not lie
+    /// in one segment.
     ///
     /// Cost: a word of the window table, a segment, and what is made of them.
     #[inline]
@@ -178,26 +207,35 @@ impl<'a, P: Platform> Directory<'a, P> {
         if end > segment.end {
             return None;
         }
-        let offset = start - segment.base();
+        Some((segment, self.words_in(segment, start)?))
+    }
+
+    /// The words of a frame of `segment`, one of this directory or an older one: the entry of its chunk,
+    /// and its word of each plane.
+    #[inline(always)]
+    pub(crate) fn words_in(&self, segment: &Segment, frame: u64) -> Option<Words<'a>> {
+        if frame < segment.start || frame >= segment.end {
+            return None;
+        }
+        let offset = frame - segment.base();
         let (chunk, word) = (offset >> CHUNK_SHIFT, offset >> 6);
         let marks = segment.marks.wrapping_add(chunk * 128 + word % 8 * 8);
         let free = raw::spot(self.platform, segment.free);
-        // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only. The
-        // frame lies in the segment, and so its chunk among those whose words begin there; and an
-        // arena lies in one range of mapped memory.
-        let words = unsafe {
+        // SAFETY: 1, 2. Promised for all tables when `self` was made, and no arena is ever given back;
+        // these hold atomics only. The frame lies in the segment, and so its chunk among those whose
+        // words begin there; and an arena lies in one range of mapped memory.
+        Some(unsafe {
             Words {
                 entry: free.at(segment.entries.wrapping_add(chunk * 4)),
                 free: free.at(word * 8),
                 initialised: free.at(marks),
                 dirty: free.at(marks.wrapping_add(64)),
             }
-        };
-        Some((segment, words))
+        })
     }
 
     /// Word `word` of the free plane of chunk `chunk` of a bank; `None` if the bank has no such chunk.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn free_word(&self, bank: &Bank, chunk: u32, word: u32) -> Option<&'a AtomicU64> {
         if chunk < bank.first_chunk || chunk >= bank.end_chunk {
             return None;
@@ -209,7 +247,7 @@ impl<'a, P: Platform> Directory<'a, P> {
     }
 
     /// The same, and the chunk's entry.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn free_word_and_entry(
         &self,
         bank: &Bank,
@@ -227,7 +265,7 @@ impl<'a, P: Platform> Directory<'a, P> {
     }
 
     /// The entry of chunk `chunk` of a bank; `None` if the bank has no such chunk.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn entry(&self, bank: &Bank, chunk: u32) -> Option<&'a AtomicU32> {
         if chunk < bank.first_chunk || chunk >= bank.end_chunk {
             return None;
@@ -245,9 +283,7 @@ impl<'a, P: Platform> Directory<'a, P> {
     /// one, but for the low and the ragged ones.
     #[inline]
     pub(crate) fn locate(&self, frame: u64) -> Option<(u32, &'a Segment)> {
-        let window = (frame >> self.header.window_shift) as usize;
-        let index = *self.windows().get(window)?;
-        let segment = self.segments().get(index as usize)?;
+        let (window, index, segment) = self.window_of(frame)?;
         let (index, segment) = if frame < segment.end {
             (index, segment)
         } else {
@@ -256,10 +292,27 @@ impl<'a, P: Platform> Directory<'a, P> {
         if frame < segment.start { None } else { Some((index, segment)) }
     }
 
+    /// The window of `frame`, and the first segment that ends behind its start.
+    #[inline(always)]
+    fn window_of(&self, frame: u64) -> Option<(usize, u32, &'a Segment)> {
+        let window = (frame >> self.header().window_shift) as usize;
+        let index = *self.windows().get(window)?;
+        Some((window, index, self.segments().get(index as usize)?))
+    }
+
+    /// The segment that `frame` lies in if it is the first of its window, as nearly all are. Calls
+    /// nothing.
+    #[inline(always)]
+    pub(crate) fn locate_first(&self, frame: u64) -> Option<&'a Segment> {
+        let (_, _, segment) = self.window_of(frame)?;
+        (segment.start <= frame && frame < segment.end).then_some(segment)
+    }
+
     /// The first segment of a window that ends behind `frame`; `low` is the first that ends behind
     /// the window's start.
     #[cold]
-    fn locate_behind(&self, frame: u64, window: usize, low: u32) -> Option<(u32, &'a Segment)> {
+    #[inline(never)]
+    fn locate_behind(self, frame: u64, window: usize, low: u32) -> Option<(u32, &'a Segment)> {
         let (segments, low) = (self.segments(), low as usize);
         let high = self.windows().get(window + 1).map_or(usize::MAX, |high| *high as usize);
         let high = high.min(segments.len().saturating_sub(1));
@@ -269,11 +322,17 @@ impl<'a, P: Platform> Directory<'a, P> {
     }
 
     /// The frame of bit 0 of chunk `chunk` of a bank.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn chunk_base(&self, bank: &Bank, chunk: u32) -> Option<u64> {
         if bank.segments == 1 {
             return Some(bank.base.wrapping_add(u64::from(chunk) << CHUNK_SHIFT));
         }
+        self.chunk_base_of_many(bank, chunk)
+    }
+
+    /// The same where the bank has more than one segment.
+    #[inline(never)]
+    fn chunk_base_of_many(self, bank: &Bank, chunk: u32) -> Option<u64> {
         Some(self.segment_of_chunk(bank, chunk)?.chunk_base(chunk))
     }
 

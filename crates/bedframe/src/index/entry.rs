@@ -177,6 +177,7 @@ impl Entry {
     }
 
     /// The same, a word of the chunk being `word` now: a cap that is too low is forgotten.
+    #[inline]
     pub(crate) const fn uncapped_by(self, word: u64) -> Entry {
         match self.cap() {
             Some(cap) if find_aligned(word, if cap < 6 { cap } else { 6 }).is_some() => {

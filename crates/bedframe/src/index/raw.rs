@@ -140,8 +140,12 @@ impl<'a> Spot<'a> {
     ///    same range of mapped memory.
     #[inline]
     pub(crate) unsafe fn at<T: Plain>(self, offset: u64) -> &'a T {
-        // SAFETY: As in `shared`; elements of a table are aligned.
-        unsafe { &*self.pointer.wrapping_add(offset as usize).cast::<T>() }
+        let element = self.pointer.wrapping_add(offset as usize).cast::<T>();
+        // SAFETY: As in `shared`; elements of a table are aligned, and none lies at null.
+        unsafe {
+            core::hint::assert_unchecked(!element.is_null());
+            &*element
+        }
     }
 
     /// The elements of a table that begins `offset` bytes behind it.

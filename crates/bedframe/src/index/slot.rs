@@ -93,6 +93,7 @@ impl Place {
     pub(crate) const NONE: u64 = u64::MAX;
 
     /// `None` where the bank's number has no room: such a place is not remembered.
+    #[inline]
     pub(crate) const fn pack(self) -> Option<u64> {
         if self.bank >= (1 << 29) - 1 {
             return None;
@@ -197,6 +198,7 @@ impl Slot {
     }
 
     /// Notes the chunk that was taken or put back whole last.
+    #[inline]
     pub(crate) fn set_whole(&self, place: Place) {
         self.whole.store(place.pack().unwrap_or(Place::NONE), Ordering::Relaxed);
     }
@@ -233,6 +235,7 @@ impl Slot {
     }
 
     /// Forgets the latest hole; the one before becomes the latest.
+    #[inline]
     pub(crate) fn pop_hole(&self) {
         let newest = self.newest.load(Ordering::Relaxed);
         let Some(from) = self.older(newest) else { return };

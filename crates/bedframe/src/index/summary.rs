@@ -52,7 +52,7 @@ impl<'a> Summary<'a> {
 
     /// Says that group `bit` is worth a look. The fact must have just been written, by a
     /// read-modify-write.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn set(&self, bit: u64) {
         // Pairs with the fence in `clear`: the fact was changed before this, and we read words of
         // the summary after it; the other side clears a bit before its fence and reads the fact after

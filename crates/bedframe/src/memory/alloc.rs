@@ -2,11 +2,23 @@
 
 use super::{Boot, Memory};
 use crate::addr::FrameRange;
-use crate::credits::{Passing, Stake, Toll};
+use crate::credits::{Passing, Stake};
 use crate::error::AllocError;
-use crate::heap::{Taken, take_from_holes, take_quickly, take_whole_quickly};
+use crate::heap::{
+    Quick, Taken, home, own_home, take_from_holes, take_quickly, take_whole_quickly,
+};
 use crate::platform::Platform;
 use crate::request::{Nodes, Pool, Request};
+
+/// The first frame of a block that a quick path has taken, or a number that no frame has. It is one
+/// register, so that a path can leave what is out of the ordinary to another function by a jump, and has
+/// nothing to save.
+#[derive(Clone, Copy)]
+struct Found(u64);
+
+impl Found {
+    const NOTHING: Found = Found(u64::MAX);
+}
 
 impl<P: Platform> Memory<P> {
     /// Hands out the frames that `request` asks for. Their contents are whatever they were, unless it
@@ -23,40 +35,89 @@ impl<P: Platform> Memory<P> {
     ///
     /// One frame, once the heap runs, where this CPU's chunk has another: one compare-exchange and
     /// no lock. Before that, a walk through the ledger under its lock.
-    #[inline]
+    // What the request says is known where it is made, mostly, and then nothing but a call with its
+    // arguments in registers is left of this. It goes on by value, so that it need not be written
+    // to memory before it is known whether anybody will look at it.
+    #[inline(always)]
     pub fn alloc(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
-        if let Some(directory) = self.quick_directory() {
-            match take_quickly(&self.platform, directory, request) {
-                Taken::Yes(found) if self.is_still_quick() => return Ok(found),
-                Taken::Yes(found) => return self.settle_uncounted(found, request),
-                Taken::Doubtful(found) => return self.alloc_doubtfully(found, request),
-                Taken::No => {}
-            }
+        if let Some(quick) = Quick::of(request)
+            && let Some(found) = quick.block(self.take_quick(quick).0)
+        {
+            return Ok(found);
         }
-        self.alloc_slowly(request)
+        self.alloc_slowly(*request)
     }
 
-    /// The same, `found` having been taken.
+    #[inline(always)]
+    fn take_quick(&self, quick: Quick) -> Found {
+        match quick {
+            Quick::Frame(pool) => self.take_frame(pool),
+            Quick::Chunk => self.take_chunk(),
+        }
+    }
+
+    #[inline(never)]
+    fn take_frame(&self, pool: Pool) -> Found {
+        let Some(directory) = self.quick_directory() else { return Found::NOTHING };
+        let Some(home) = own_home(directory, pool) else { return self.take_shared(pool) };
+        match take_quickly(directory, home) {
+            Taken::Yes(frame) if self.is_still_quick() => Found(frame),
+            Taken::No => self.take_from_hole(pool),
+            taken => self.settle_quick(taken, Quick::Frame(pool)),
+        }
+    }
+
+    /// The same where the latest hole was filled.
+    #[inline(never)]
+    fn take_from_hole(&self, pool: Pool) -> Found {
+        let Some(directory) = self.quick_directory() else { return Found::NOTHING };
+        let Some(home) = home(directory, pool) else { return Found::NOTHING };
+        match take_from_holes(directory, home) {
+            Taken::Yes(frame) if self.is_still_quick() => Found(frame),
+            Taken::No => Found::NOTHING,
+            taken => self.settle_quick(taken, Quick::Frame(pool)),
+        }
+    }
+
+    /// The same where CPUs share their slots, or this one takes its first frame.
+    #[inline(never)]
+    fn take_shared(&self, pool: Pool) -> Found {
+        let Some(directory) = self.quick_directory() else { return Found::NOTHING };
+        let Some(home) = home(directory, pool) else { return Found::NOTHING };
+        match take_quickly(directory, home) {
+            Taken::No => self.take_from_hole(pool),
+            taken => self.settle_quick(taken, Quick::Frame(pool)),
+        }
+    }
+
+    #[inline(never)]
+    fn take_chunk(&self) -> Found {
+        let Some(directory) = self.quick_directory() else { return Found::NOTHING };
+        let Some(slot) = directory.own_slot(self.platform.cpu()) else { return Found::NOTHING };
+        match take_whole_quickly(directory, slot) {
+            Taken::Yes(start) if self.is_still_quick() => Found(start),
+            Taken::No => Found::NOTHING,
+            taken => self.settle_quick(taken, Quick::Chunk),
+        }
+    }
+
+    /// Ends a quick path that took nothing, or something out of the ordinary: what is not the caller's is
+    /// given up, and then he asks again.
     #[cold]
     #[inline(never)]
-    fn alloc_doubtfully(
-        &self,
-        found: FrameRange,
-        request: &Request<'_>,
-    ) -> Result<FrameRange, AllocError> {
-        match self.heap() {
-            Some(heap) if !heap.vet(found) => {
-                Passing(self).lost(found);
-                self.alloc_slowly(request)
+    fn settle_quick(&self, taken: Taken, quick: Quick) -> Found {
+        let found = self.heap().and_then(|heap| heap.vetted(taken, quick, &Passing(self)));
+        match found {
+            Some(found) if self.is_still_quick() || self.keep_uncounted(found) => {
+                Found(found.start().get())
             }
-            _ if self.is_still_quick() => Ok(found),
-            _ => self.settle_uncounted(found, request),
+            _ => Found::NOTHING,
         }
     }
 
     #[inline(never)]
-    fn alloc_slowly(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
-        self.alloc_on(request, None)
+    fn alloc_slowly(&self, request: Request<'_>) -> Result<FrameRange, AllocError> {
+        self.alloc_on(&request, None)
     }
 
     /// Meets a request out of what nobody claims and of `stake`.
@@ -105,14 +166,15 @@ impl<P: Platform> Memory<P> {
     }
 
     fn alloc_uncounted(&self, request: &Request<'_>) -> Result<FrameRange, AllocError> {
-        if let Some(heap) = self.heap() {
-            let directory = heap.directory;
-            if let Some(found) = take_from_holes(&self.platform, directory, request) {
-                if heap.vet(found) {
-                    return Ok(found);
-                }
-                Passing(self).lost(found);
-            } else if let Some(found) = take_whole_quickly(&self.platform, directory, request) {
+        if let Some(quick) = Quick::of(request)
+            && let Some(heap) = self.heap()
+        {
+            let taken = match quick {
+                Quick::Frame(pool) => home(heap.directory, pool)
+                    .map_or(Taken::No, |home| take_from_holes(heap.directory, home)),
+                Quick::Chunk => take_whole_quickly(heap.directory, heap.cpu.slot),
+            };
+            if let Some(found) = heap.vetted(taken, quick, &Passing(self)) {
                 return Ok(found);
             }
         }

@@ -3,9 +3,11 @@
 use super::Memory;
 use crate::addr::FrameRange;
 use crate::error::{FreeError, FreeRefusal};
-use crate::heap::{Freed, free_error, put_quickly, put_whole_quickly};
+use crate::heap::{Freed, Put, end_put, free_error, put_in_empty, put_quickly, put_whole_quickly};
+use crate::index::{CHUNK_FRAMES, Directory, Segment};
 use crate::ledger::Kind;
 use crate::platform::Platform;
+use crate::sync::{AtomicU32, AtomicU64};
 
 impl<P: Platform> Memory<P> {
     /// Takes frames back: any that were ever handed out, at whatever stage, in any split or union.
@@ -23,21 +25,107 @@ impl<P: Platform> Memory<P> {
     /// One frame, or a block of up to 64, of the heap: one compare-exchange and no lock where its
     /// word has another free frame. A frame from boot: the ledger's lock for one search, and its
     /// chunk for a few words.
-    #[inline]
+    // As `Memory::alloc`: the length is known where the range is made, mostly.
+    #[inline(always)]
     pub fn free(&self, range: FrameRange) -> Result<(), FreeError> {
-        if let Some(directory) = self.quick_directory() {
-            match put_quickly(&self.platform, directory, range) {
-                Freed::Yes => {
-                    if !self.is_still_quick() {
-                        self.doubt_put();
-                    }
-                    return Ok(());
-                }
-                Freed::Doubtful => return self.free_doubtfully(range),
-                Freed::No => {}
-            }
+        let start = range.start().get();
+        let freed = match range.frames() {
+            1 => self.put_frame(start),
+            CHUNK_FRAMES => self.put_chunk(start),
+            frames => self.put_frames(start, frames),
+        };
+        match freed {
+            Freed::Yes => Ok(()),
+            Freed::No => self.free_slowly(range),
+            Freed::Doubtful => self.free_doubtfully(range),
         }
-        self.free_slowly(range)
+    }
+
+    /// What [`Self::put_frames`] is for one frame.
+    #[inline(never)]
+    fn put_frame(&self, start: u64) -> Freed {
+        let Some(directory) = self.quick_directory() else { return Freed::No };
+        match directory.locate_first(start) {
+            Some(segment) => self.put_frames_of(directory, segment, start, 1),
+            None => self.put_frames_behind(start, 1),
+        }
+    }
+
+    #[inline(never)]
+    fn put_frames(&self, start: u64, frames: u64) -> Freed {
+        let Some(directory) = self.quick_directory() else { return Freed::No };
+        match directory.locate_first(start) {
+            Some(segment) => self.put_frames_of(directory, segment, start, frames),
+            None => self.put_frames_behind(start, frames),
+        }
+    }
+
+    /// The same where the segment is not the first of its window.
+    #[inline(never)]
+    fn put_frames_behind(&self, start: u64, frames: u64) -> Freed {
+        let Some(directory) = self.quick_directory() else { return Freed::No };
+        match directory.locate(start) {
+            Some((_, segment)) => self.put_frames_of(directory, segment, start, frames),
+            None => Freed::No,
+        }
+    }
+
+    #[inline(always)]
+    fn put_frames_of(
+        &self,
+        directory: Directory<'_, P>,
+        segment: &Segment,
+        start: u64,
+        frames: u64,
+    ) -> Freed {
+        match put_quickly(directory, segment, start, frames) {
+            Put::No => Freed::No,
+            Put::Yes if self.is_still_quick() => Freed::Yes,
+            Put::Yes => self.doubted(Freed::Yes),
+            Put::Empty((entry, free), mask) => {
+                self.put_frames_in_empty(segment, entry, free, start, mask)
+            }
+            Put::More(old, mask) => self.put_frames_and_more(segment, start, old, mask),
+        }
+    }
+
+    #[inline(never)]
+    fn put_frames_in_empty(
+        &self,
+        segment: &Segment,
+        entry: &AtomicU32,
+        free: &AtomicU64,
+        start: u64,
+        mask: u64,
+    ) -> Freed {
+        let Some(directory) = self.directory() else { return Freed::No };
+        self.end_put(put_in_empty(directory, segment, (entry, free), start, mask))
+    }
+
+    #[inline(never)]
+    fn put_frames_and_more(&self, segment: &Segment, start: u64, old: u64, mask: u64) -> Freed {
+        let Some(directory) = self.directory() else { return Freed::Yes };
+        self.end_put(end_put(directory, segment, start, old, mask))
+    }
+
+    #[inline(never)]
+    fn put_chunk(&self, start: u64) -> Freed {
+        let Some(directory) = self.quick_directory() else { return Freed::No };
+        let Some(segment) = directory.locate_first(start) else { return Freed::No };
+        let Some(slot) = directory.own_slot(self.platform.cpu()) else { return Freed::No };
+        self.end_put(put_whole_quickly(directory, slot, segment, start))
+    }
+
+    #[inline(always)]
+    fn end_put(&self, freed: Freed) -> Freed {
+        if freed != Freed::Yes || self.is_still_quick() { freed } else { self.doubted(freed) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn doubted(&self, freed: Freed) -> Freed {
+        self.doubt_put();
+        freed
     }
 
     /// Looks at what the quick free of `range` did not.
@@ -64,12 +152,10 @@ impl<P: Platform> Memory<P> {
     }
 
     fn free_uncounted(&self, range: FrameRange) -> Result<u64, FreeError> {
-        if let Some(directory) = self.directory()
-            && put_whole_quickly(&self.platform, directory, range)
-        {
-            return Ok(0);
-        }
         match self.heap() {
+            Some(heap) if range.frames() == CHUNK_FRAMES && heap.put_chunk(range) == Freed::Yes => {
+                Ok(0)
+            }
             Some(heap) => heap.free(range, &self.asking()),
             None => self.free_early(range),
         }

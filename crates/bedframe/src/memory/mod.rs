@@ -213,7 +213,7 @@ impl<P: Platform> Memory<P> {
     /// The heap, if it runs.
     #[inline]
     pub(crate) fn heap(&self) -> Option<Heap<'_, P>> {
-        Heap::new(&self.platform, self.directory()?)
+        Heap::new(self.directory()?)
     }
 
     pub(crate) fn asking(&self) -> Asking<'_, P> {

@@ -16,7 +16,7 @@ impl Chunk<'_> {
     }
 
     /// The same, where the entry and the word are at hand.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn clear_hint_of<P: Platform>(
         platform: &P,
         entry: &AtomicU32,

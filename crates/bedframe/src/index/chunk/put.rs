@@ -4,7 +4,7 @@ use super::{Above, Chunk, Contents, Held, Words};
 use crate::index::entry::{ChunkState, Entry};
 use crate::index::record::Kept;
 use crate::index::span::{FULL, Span, WORDS};
-use crate::index::summary::GROUP;
+use crate::index::summary::{GROUP, Summary};
 use crate::platform::Platform;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -46,21 +46,29 @@ pub(super) struct PutWords {
 }
 
 impl Chunk<'_> {
-    /// Puts all 512 frames back at once, if they were taken at once.
+    /// Puts all 512 frames of chunk `number` back at once, if they were taken at once; `whole` is the
+    /// summary that is told.
     ///
     /// Cost: one compare-exchange, and reads of a word of summary a level.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put_whole<'a>(
         entry: &AtomicU32,
         contents: Contents,
-        above: impl FnOnce() -> Option<Above<'a>>,
+        number: u32,
+        whole: impl FnOnce() -> Option<Summary<'a>>,
     ) -> bool {
         let (from, to) = (ChunkState::WholeUsed, ChunkState::WholeFree);
         let put = Self::flip(entry, from, to, contents, false);
-        if put && let Some(above) = above() {
-            above.whole.set(above.number / GROUP);
+        if put && let Some(whole) = whole() {
+            whole.set(u64::from(number) / GROUP);
         }
         put
+    }
+
+    /// The same for this chunk.
+    fn put_all(&self, contents: Contents) -> bool {
+        let Above { number, whole, .. } = self.above;
+        Self::put_whole(self.entry, contents, number as u32, || Some(whole))
     }
 
     /// Puts `mask` back into a word of the free plane of a Broken chunk, all of it having been in the
@@ -85,40 +93,46 @@ impl Chunk<'_> {
         None
     }
 
-    /// The same under Busy, for a word that has no free frame, word `word` of its chunk, or frames that
-    /// have to be marked as dirty. `None`: it cannot be done so, look again.
+    /// The same under Busy, for a word that has no free frame, word `word` of chunk `number`, or frames that
+    /// have to be marked as dirty. `Some` is the word as it is now; `None`: it cannot be done so, look
+    /// again. `marks` says where the other planes are, and is asked only where they matter.
     ///
     /// Cost: one compare-exchange, one more if the word has a free frame, and where the chunk had
     /// none reads of a word of summary a level.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put_under_busy<'a, P: Platform>(
         platform: &P,
-        words: Words<'_>,
-        word: u32,
+        (entry, free): (&AtomicU32, &AtomicU64),
+        (number, word): (u32, u32),
         mask: u64,
-        above: impl FnOnce() -> Option<Above<'a>>,
-    ) -> Option<bool> {
-        let held = Held::new(platform, words.entry);
+        marks: impl Fn() -> Option<Words<'a>>,
+        some: impl FnOnce() -> Option<Summary<'a>>,
+    ) -> Option<u64> {
+        let held = Held::new(platform, entry);
         let was = held.was;
         // What the caller saw may be over: merged, withdrawn from the heap, or free by now.
-        let known = was.is_complete() || words.initialised.load(Ordering::Relaxed) & mask == mask;
-        let put = if was.is_plain() && known { set_free_in(words.free, mask) } else { Err(mask) };
+        let known = was.is_complete()
+            || marks()
+                .is_some_and(|marks| marks.initialised.load(Ordering::Relaxed) & mask == mask);
+        let put = if was.is_plain() && known { set_free_in(free, mask) } else { Err(mask) };
         let Ok(word_now) = put else {
             held.release(was);
             return None;
         };
-        if was.is_clean() {
+        if was.is_clean()
+            && let Some(marks) = marks()
+        {
             // Whoever takes them in the meantime asks nothing before Busy has ended.
-            words.dirty.fetch_or(mask, Ordering::Relaxed);
+            marks.dirty.fetch_or(mask, Ordering::Relaxed);
         }
         let now = was.with_hints(was.hints() | 1 << (word & 7)).uncapped_by(word_now);
         if was.hints() == 0
-            && let Some(above) = above()
+            && let Some(some) = some()
         {
-            above.some.set(above.number / GROUP);
+            some.set(u64::from(number) / GROUP);
         }
         held.release(now);
-        Some(word_now == FULL)
+        Some(word_now)
     }
 
     /// Puts `span` back, whatever state the chunk is in, and says of what `contents`. Frames in `new`
@@ -138,10 +152,7 @@ impl Chunk<'_> {
     ) -> Result<Put, PutFailed> {
         let nothing_new = new.iter().all(|word| *word == 0);
         let contents = contents.of_known(nothing_new);
-        if span.is_whole()
-            && nothing_new
-            && Self::put_whole(self.entry, contents, || Some(self.above))
-        {
+        if span.is_whole() && nothing_new && self.put_all(contents) {
             return Ok(Put::default());
         }
         let held = self.hold(platform);
@@ -286,6 +297,7 @@ impl Chunk<'_> {
 
 /// Sets bits of a free word, for the holder of Busy; `Err` with those that were set already, and
 /// nothing changed, or the word as it is now.
+#[inline]
 fn set_free_in(free: &AtomicU64, mask: u64) -> Result<u64, u64> {
     let mut old = free.load(Ordering::Relaxed);
     if old == 0 {

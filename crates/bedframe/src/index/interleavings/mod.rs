@@ -136,8 +136,9 @@ impl World {
             return false;
         }
         let under_busy = || {
-            let above = || Some(chunk.above);
-            Chunk::put_under_busy(cpu.platform, words, bit / 64, mask, above).is_some()
+            let (entry, place) = ((words.entry, words.free), (0, bit / 64));
+            let (marks, some) = (|| Some(words), || Some(chunk.above.some));
+            Chunk::put_under_busy(cpu.platform, entry, place, mask, marks, some).is_some()
         };
         if entry.is_clean() && words.dirty.load(Ordering::Relaxed) & mask != mask {
             return under_busy();
