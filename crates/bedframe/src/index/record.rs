@@ -247,6 +247,7 @@ mod tests {
     fn a_new_owner_inherits_nothing() {
         let old = Record::NONE.lent_to(DomainId(u32::MAX)).dropped().referenced().unwrap();
         assert!(old.is_lent() && old.is_dropped() && !old.is_none());
+        assert_eq!(old.dropped(), old, "once is enough");
         let new = old.with_owner(DomainId(1), Accounting::Counted);
         assert_eq!(new, Record(1 << 32 | 1 << 39 | 1));
         assert!(!new.is_lent() && !new.is_dropped());

@@ -266,6 +266,10 @@ mod tests {
         fn flush_cache(&self, range: FrameRange) {
             self.events.borrow_mut().push(("flush", range.frames()));
         }
+
+        fn written_while_free(&self, frame: Mfn) {
+            self.events.borrow_mut().push(("written", frame.get()));
+        }
     }
 
     fn memory(broken: u64, build: impl Fn(Memory<Machine>) -> Memory<Machine>) -> Memory<Machine> {
@@ -348,6 +352,40 @@ mod tests {
             memory.free(part(100, 1)).unwrap();
             assert_eq!(memory.statistics().dirty, dirty + 1, "in use, and marked");
             memory.validate().unwrap();
+        }
+    }
+
+    /// In the debug mode the platform's default reads frames before they are handed out, to the last
+    /// word, and blames those alone that do not hold the pattern. The new user finds zeros in any case.
+    #[test]
+    fn a_frame_that_was_written_to_while_free_is_found() {
+        let (first, spoiled) = (FIRST + 600, FIRST + 602);
+        for spoil in [false, true] {
+            let memory = memory(0, |memory| memory.check_scrubbed(0x5a5a));
+            while !memory.scrub(512).done {}
+            let word = |frame: u64, index: usize| {
+                memory.platform.frame_ptr(Mfn::new(frame)).cast::<u64>().wrapping_add(index)
+            };
+            if spoil {
+                // SAFETY: leaked memory; whoever writes there against the rules is what is looked for.
+                #[allow(unsafe_code)]
+                unsafe {
+                    word(spoiled, 511).write(7);
+                }
+            }
+            memory.platform.events.borrow_mut().clear();
+            let range = FrameRange::from_len(Mfn::new(first), 4).unwrap();
+            assert_eq!(memory.alloc(&Request::exactly(range).clean()), Ok(range));
+            let events = memory.platform.events.borrow();
+            let written = events.iter().filter(|(event, _)| *event == "written");
+            let written: Vec<_> = written.map(|(_, frame)| *frame).collect();
+            assert_eq!(written, if spoil { vec![spoiled] } else { vec![] });
+            for frame in first..first + 4 {
+                // SAFETY: leaked memory, allocated to us.
+                #[allow(unsafe_code)]
+                let zeros = (0..512).all(|index| unsafe { word(frame, index).read() } == 0);
+                assert!(zeros, "{frame:#x}");
+            }
         }
     }
 

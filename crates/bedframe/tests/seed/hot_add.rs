@@ -1,10 +1,11 @@
 //! Memory that is plugged in while the heap runs: on nodes known and new, mapped and not.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bedframe::{
-    AllocError, FrameRange, FreeRefusal, MapError, NodeId, PageState, Request, XenHeap,
+    AllocError, FrameRange, FreeRefusal, MapError, NodeId, PageState, Pool, Request, XenHeap,
 };
 
 use crate::common::{Heap, World, mfn, order, pieces, range};
@@ -205,6 +206,53 @@ fn memory_that_is_not_mapped_is_indexed_elsewhere() {
             panic!("there is mapped memory in plenty: {error}");
         }
     }
+}
+
+/// Where the heap has room for the first part of the metadata and not for the next, what was taken for the
+/// first is given back, and is free memory like any other.
+#[test]
+fn metadata_that_was_taken_for_nothing_comes_back() {
+    let xen_heap = XenHeap::Separate { range: range(1024, 2048) };
+    let mut world = World::empty(xen_heap, mfn(300_000), false);
+    world.add_ram(range(1024, 4096), NodeId(0)).unwrap();
+    world.start();
+    let xen = Request::frames(1).pool(Pool::Xen);
+    let mut held = BTreeSet::new();
+    while let Ok(found) = world.memory.alloc(&xen) {
+        held.insert(found.start().get());
+    }
+    let words =
+        (1024..2048).step_by(64).filter(|word| (*word..word + 64).all(|f| held.contains(&f)));
+    // Every second one, so that no two are one block.
+    let words: Vec<_> = words.step_by(2).map(|word| range(word, word + 64)).collect();
+    let new = range(5000, 5000 + 512 * 512);
+    let mut refusals = 0;
+    for (freed, word) in words.iter().enumerate() {
+        let before = world.snapshot();
+        match world.plug_in(new, NodeId(1)) {
+            Ok(added) => {
+                assert_eq!(added, new.frames());
+                world.memory.validate().unwrap();
+                assert!(refusals > 1, "a refusal with some room, and not only with none");
+                return;
+            }
+            Err(error) => {
+                assert!(matches!(error, MapError::NoMetadata { .. }), "{error}");
+                refusals += 1;
+                world.snapshot().assert_same_as(&before, "refused");
+                world.memory.validate().unwrap();
+                for free in &words[..freed] {
+                    assert_eq!(
+                        world.memory.alloc(&Request::exactly(*free).pool(Pool::Xen)),
+                        Ok(*free)
+                    );
+                    world.memory.free(*free).unwrap();
+                }
+            }
+        }
+        world.memory.free(*word).unwrap();
+    }
+    panic!("there is room for all of it at last");
 }
 
 /// Frame 0 may arrive late, and is withheld all the same.
