@@ -7,7 +7,8 @@ use super::stake::Stake;
 use super::{Gate, Phase};
 use crate::addr::FrameRange;
 use crate::error::AllocError;
-use crate::heap::{Taken, quick_node, take_from_holes, take_quickly, take_whole_quickly};
+use crate::heap::{Putting, Taken, quick_node, take_from_holes, take_quickly, take_whole_quickly};
+use crate::index::Contents;
 use crate::memory::Memory;
 use crate::node::NodeId;
 use crate::platform::Platform;
@@ -82,12 +83,12 @@ impl<P: Platform> Memory<P> {
         if self.settle_late(None, found) {
             return Ok(found);
         }
-        self.put_back(found);
+        self.put_back(found, Contents::Written);
         self.alloc_counted(request, None)
     }
 
     /// Meets a request, whose length and alignment have been checked, out of what nobody claims and of
-    /// `stake`.
+    /// `stake`. With a stake what it finds is clean, if it is to be.
     #[inline(never)]
     pub(crate) fn alloc_counted(
         &self,
@@ -101,10 +102,21 @@ impl<P: Platform> Memory<P> {
             let payer = Payer { memory: self, frames: request.length(), stake, paid, short };
             match self.take_paid(request, &payer) {
                 Ok(found) => {
+                    if stake.is_some()
+                        && request.wants_clean()
+                        && let Err(unclean) = self.cleanse(found)
+                    {
+                        self.give_back_unclean(found, unclean, |range, contents| {
+                            self.put_back(range, contents);
+                        });
+                        payer.leave();
+                        unclean.may_go_on()?;
+                        continue;
+                    }
                     if self.end_take(&payer, found) {
                         return Ok(found);
                     }
-                    self.put_back(found);
+                    self.put_back(found, Contents::Written);
                 }
                 Err(error) => {
                     self.doubt_search(gate);
@@ -178,11 +190,11 @@ impl<P: Platform> Memory<P> {
         }
     }
 
-    /// Puts frames back that could not be paid for.
-    fn put_back(&self, found: FrameRange) {
+    /// Puts frames back that could not be paid for, or not be scrubbed.
+    fn put_back(&self, found: FrameRange, contents: Contents) {
         if let Some(heap) = self.heap() {
             // Ours since a moment ago: nobody can refuse them.
-            let _ = heap.free(found, &self.asking());
+            let _ = heap.free_as(found, &self.asking(), Putting::of(contents));
         }
         self.doubt_put();
     }

@@ -245,6 +245,15 @@ pub(crate) enum Putting {
 }
 
 impl Putting {
+    /// Of frames that are in use, of whose contents this is known.
+    pub(crate) const fn of(contents: Contents) -> Self {
+        match contents {
+            Contents::Written => Putting::Whatever,
+            Contents::AsTaken => Putting::AsTaken,
+            Contents::Scrubbed => Putting::Scrubbed,
+        }
+    }
+
     const fn contents(self) -> Contents {
         match self {
             Putting::Whatever | Putting::New => Contents::Written,

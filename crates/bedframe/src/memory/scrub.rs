@@ -80,19 +80,24 @@ impl<P: Platform> Memory<P> {
         self.boot.lock(&self.platform).mapped()
     }
 
-    /// Meets a request for clean frames.
+    /// Meets a request for clean frames. What is drawn from a stake is scrubbed before it is settled: what
+    /// cannot be scrubbed goes back into the stake.
     pub(super) fn alloc_clean(
         &self,
         request: &Request<'_>,
         stake: Option<&Stake>,
     ) -> Result<FrameRange, AllocError> {
+        if stake.is_some() {
+            return self.alloc_counted(request, stake);
+        }
         loop {
-            let found = self.alloc_anyhow(request, stake)?;
+            let found = self.alloc_anyhow(request, None)?;
             let Err(unclean) = self.cleanse(found) else { return Ok(found) };
-            self.give_back_unclean(found, unclean);
-            if unclean.why == Unscrubbed::Unreachable {
-                return Err(AllocError::Unreachable { frame: unclean.frame });
-            }
+            // Ours since a moment ago: nobody can refuse them.
+            self.give_back_unclean(found, unclean, |range, contents| {
+                let _ = self.free_as(range, contents);
+            });
+            unclean.may_go_on()?;
         }
     }
 
@@ -139,9 +144,14 @@ impl<P: Platform> Memory<P> {
         Ok(())
     }
 
-    /// Puts back what was taken and could not be cleansed: scrubbed up to the frame, untouched behind
-    /// it. The frame itself as well, unless it is broken.
-    fn give_back_unclean(&self, found: FrameRange, unclean: Unclean) {
+    /// Puts back, by `put`, what was taken and could not be cleansed: scrubbed up to the frame, untouched
+    /// behind it. The frame itself as well, unless it is broken.
+    pub(crate) fn give_back_unclean(
+        &self,
+        found: FrameRange,
+        unclean: Unclean,
+        put: impl Fn(FrameRange, Contents),
+    ) {
         let frame = unclean.frame;
         let part = |start, end| FrameRange::new(start, end).unwrap_or(FrameRange::EMPTY);
         let behind = match unclean.why {
@@ -151,9 +161,8 @@ impl<P: Platform> Memory<P> {
                 frame.saturating_add(1)
             }
         };
-        // Ours since a moment ago: nobody can refuse them.
-        let _ = self.free_as(part(found.start(), frame), self.of_zeros());
-        let _ = self.free_as(part(behind, found.end()), Contents::AsTaken);
+        put(part(found.start(), frame), self.of_zeros());
+        put(part(behind, found.end()), Contents::AsTaken);
     }
 
     /// How frames full of zeros count.
@@ -178,11 +187,7 @@ impl<P: Platform> Memory<P> {
 
     /// Like [`Memory::free`], with what is known of the contents. Misuse is not reported.
     pub(crate) fn free_as(&self, range: FrameRange, contents: Contents) -> Result<(), FreeError> {
-        let putting = match contents {
-            Contents::Written => Putting::Whatever,
-            Contents::AsTaken => Putting::AsTaken,
-            Contents::Scrubbed => Putting::Scrubbed,
-        };
+        let putting = Putting::of(contents);
         match self.heap() {
             Some(heap) => {
                 let before = self.before_put(range);

@@ -68,6 +68,7 @@ pub(crate) use fill::{fill, holds};
 pub(crate) use hands::Hands;
 
 use crate::addr::Mfn;
+use crate::error::AllocError;
 
 /// What becomes of the contents of frames that an owner gives back.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -108,4 +109,14 @@ pub enum Unscrubbed {
 pub(crate) struct Unclean {
     pub(crate) frame: Mfn,
     pub(crate) why: Unscrubbed,
+}
+
+impl Unclean {
+    /// Whether other frames may do. An error if the platform has no way to them.
+    pub(crate) const fn may_go_on(self) -> Result<(), AllocError> {
+        match self.why {
+            Unscrubbed::Unreachable => Err(AllocError::Unreachable { frame: self.frame }),
+            Unscrubbed::Broken => Ok(()),
+        }
+    }
 }
