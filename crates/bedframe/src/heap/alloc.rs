@@ -8,6 +8,7 @@ use crate::index::{Bank, Chunk, PlaceKind, windows_closed, windows_opened};
 use crate::node::NodeId;
 use crate::platform::Platform;
 use crate::request::{Nodes, Pool, Request};
+use crate::tlb::Stamp;
 
 impl<P: Platform> Heap<'_, P> {
     /// Meets `request`, whose length and alignment have been checked, having asked `toll` before each
@@ -26,6 +27,23 @@ impl<P: Platform> Heap<'_, P> {
             // Again only where a free raced with a record's setter and lost.
             if self.vet(found) {
                 return Ok(found);
+            }
+            toll.lost(found);
+            toll.leave();
+        }
+    }
+
+    /// The same for who holds the ledger, and so must not have CPUs flushed: answers the stamp since which they
+    /// have to have been as well.
+    pub(crate) fn alloc_unflushed(
+        &self,
+        request: &Request<'_>,
+        toll: &dyn Toll,
+    ) -> Result<(FrameRange, Stamp), AllocError> {
+        loop {
+            let found = self.alloc_by_search(request, toll)?;
+            if let Some(stamp) = self.vet_unflushed(found) {
+                return Ok((found, stamp));
             }
             toll.lost(found);
             toll.leave();
