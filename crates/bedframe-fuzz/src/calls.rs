@@ -106,7 +106,8 @@ impl World {
             let before = self.memory.statistics();
             let expected = self.ledger.borrow_mut().free(range);
             let result = self.memory.free(range);
-            assert_eq!(result.map_err(|error| error.frame), expected, "freeing {range}");
+            let frame = result.map_err(|error| error.frame);
+            assert_eq!(frame, expected, "freeing {range}: {result:?}");
             if let Err(error) = result {
                 assert_eq!(error.committed, 0, "{error}");
                 assert_eq!(self.memory.statistics(), before, "{error}");
@@ -199,7 +200,7 @@ impl World {
                 range.map(|range| self.allocated(&request, range)).is_ok()
             }
         };
-        assert!(result || claim.left() == left, "a call that failed has drawn on the claim");
+        assert!(result || claim.left() == left, "a call that failed has changed the claim");
     }
 
     fn scope(&self) -> Scope {
