@@ -8,7 +8,7 @@ pub(crate) struct Bytes(std::vec::IntoIter<u8>);
 
 impl Bytes {
     pub(crate) fn new(bytes: &[u8]) -> Self {
-        Self(bytes.to_vec().into_iter())
+        Self(Vec::from(bytes).into_iter())
     }
 
     /// Whether there are choices left.

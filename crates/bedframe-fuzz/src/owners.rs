@@ -229,12 +229,11 @@ impl World {
             self.drop_referred(held.range, held.owner.expect("a domain's"));
         }
         let result = self.memory.relinquish(domain, steps);
-        let mut gone = 0;
-        for Held { range, owner } in had {
-            for frame in range.iter() {
-                gone += u64::from(self.settle(frame, owner.expect("a domain's")));
-            }
-        }
+        let gone: u64 = self.undisturbed(|| {
+            let frames =
+                had.iter().flat_map(|held| held.range.iter().map(move |frame| (frame, held)));
+            frames.map(|(frame, held)| u64::from(self.settle(frame, held.owner.unwrap()))).sum()
+        });
         match result {
             Ok(result) => {
                 assert!(!self.is_alone() || result.gone == gone, "{result:?}, {gone} gone");

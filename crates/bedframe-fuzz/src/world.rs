@@ -56,6 +56,8 @@ pub(crate) struct World {
     books: Cell<u64>,
     /// Whether the last call may have changed how many these are.
     books_moved: Cell<bool>,
+    /// Whether there may be any.
+    has_books: Cell<bool>,
 }
 
 impl World {
@@ -98,6 +100,7 @@ impl World {
             tag: Cell::new(0),
             books: Cell::new(0),
             books_moved: Cell::new(false),
+            has_books: Cell::new(false),
         });
         for (range, node) in layout.ram {
             // SAFETY: hosted memory, which nobody uses but through this `Memory`.
@@ -166,6 +169,14 @@ impl World {
         self.until.set(if self.interleaved { self.below(16) } else { u64::MAX });
     }
 
+    /// Looks and notes what is seen while no other CPU does anything.
+    pub(crate) fn undisturbed<T>(&self, look: impl FnOnce() -> T) -> T {
+        let until = self.until.replace(u64::MAX);
+        let seen = look();
+        self.until.set(until);
+        seen
+    }
+
     /// Another CPU may do something.
     fn moment(&self) {
         match self.until.get() {
@@ -212,6 +223,19 @@ impl World {
     /// Says that the library may have taken frames for its books on domains, or given some back.
     pub(crate) fn move_books(&self) {
         self.books_moved.set(true);
+        self.has_books.set(true);
+    }
+
+    /// Whether some of `range` may be the library's books on domains.
+    pub(crate) fn may_hold_books(&self, range: FrameRange) -> bool {
+        let ledger = self.ledger.borrow();
+        let is_books = |frame| {
+            use PageState::*;
+            let used = matches!(self.memory.state(frame), InUse | Offlining | BrokenOfflining);
+            used && !ledger.overlaps(FrameRange::single(frame))
+        };
+        // Few enough to be looked at one by one.
+        self.has_books.get() && (range.frames() > 4096 || range.iter().any(is_books))
     }
 
     /// These were handed out: writes to the first and the last of them.

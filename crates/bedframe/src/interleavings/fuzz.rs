@@ -187,7 +187,7 @@ fn script(bytes: &Bytes) {
 
 /// Runs the scripts that the bytes say, once.
 pub(crate) fn scripts(data: &[u8]) {
-    let bytes = Bytes(Arc::new(Mutex::new(data.to_vec().into_iter())));
+    let bytes = Bytes(Arc::new(Mutex::new(Vec::from(data).into_iter())));
     let scheduler = Switches { bytes: bytes.clone(), until: Some(0), begun: false };
     let mut config = Config::new();
     config.silence_warnings = true;
