@@ -74,6 +74,11 @@ impl Line {
         self.command().output().with_context(|| self.cannot())
     }
 
+    /// Whether it runs and ends with status 0. Nothing of it is shown.
+    pub fn works(&self) -> bool {
+        self.command().output().is_ok_and(|output| output.status.success())
+    }
+
     fn cannot(&self) -> String {
         format!("cannot run {}", self.words[0])
     }

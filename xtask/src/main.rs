@@ -7,6 +7,7 @@ mod api;
 mod audit;
 mod calls;
 mod coverage;
+mod fuzz;
 mod generated;
 mod history;
 mod line;
@@ -80,6 +81,15 @@ enum Chore {
     },
     /// Runs the same, and the library's tests with threads, under ThreadSanitizer.
     Tsan,
+    /// Fuzzes all targets in turn.
+    Fuzz {
+        /// For so long, all targets together; the time that they take to be built comes on top.
+        #[arg(long, value_name = "N", default_value_t = 17.0)]
+        minutes: f64,
+        /// Fuzz this target alone; may be given more than once.
+        #[arg(long, value_name = "TARGET")]
+        target: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -95,6 +105,7 @@ fn main() -> ExitCode {
         Chore::Api => return ended(audit::write(api::SNAPSHOT)),
         Chore::Stress { args } => return ended(stress::stress(&args)),
         Chore::Tsan => return ended(stress::tsan()),
+        Chore::Fuzz { minutes, target } => return ended(fuzz::fuzz(minutes, &target)),
     };
     if list {
         for step in STEPS {

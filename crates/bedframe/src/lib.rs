@@ -198,7 +198,7 @@ mod credits;
 mod error;
 mod heap;
 mod index;
-#[cfg(all(test, any(loom, shuttle)))]
+#[cfg(any(shuttle, all(test, loom)))]
 mod interleavings;
 mod ledger;
 mod lock;
@@ -240,3 +240,8 @@ pub use vmap::{
     VirtualRange, Vmap, VmapContradiction, VmapCounts, VmapError,
 };
 pub use zone::Zone;
+
+/// What the fuzz target `scripts` does with its bytes.
+#[cfg(shuttle)]
+#[doc(hidden)]
+pub const SCRIPTS: fn(&[u8]) = interleavings::fuzz::scripts;

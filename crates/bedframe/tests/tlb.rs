@@ -2,13 +2,14 @@
 //! have been reached through one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Mutex;
 
 use bedframe::{
-    Accounting, CpuId, DomainId, FrameRange, FreeError, Memory, Mfn, NodeId, Order, Platform,
-    Request, StaleCpus, Unscrubbed,
+    Accounting, CpuId, DomainId, FrameRange, FreeError, InterruptMask, Memory, Mfn, NodeId, Order,
+    Platform, RangeKind, Request, StaleCpus, Unscrubbed, XenHeap,
 };
-use bedframe_hosted::{HostedMemory, HostedPlatform};
+use bedframe_hosted::{HostedMemory, HostedPlatform, interrupt_count};
 use proptest::prelude::*;
 
 const FRAMES: u64 = 4096;
@@ -63,6 +64,14 @@ unsafe impl Platform for Machine {
         self.hosted.cpu()
     }
 
+    fn mask_interrupts(&self) -> InterruptMask {
+        self.hosted.mask_interrupts()
+    }
+
+    fn restore_interrupts(&self, mask: InterruptMask) {
+        self.hosted.restore_interrupts(mask);
+    }
+
     fn misuse(&self, error: &FreeError) {
         panic!("{error}");
     }
@@ -79,6 +88,8 @@ unsafe impl Platform for Machine {
     }
 
     fn flush_tlbs(&self, stale: &StaleCpus<'_>) {
+        // A CPU that waits for what is held would never answer.
+        assert_eq!(interrupt_count().depth, 0, "a flush is asked for while something is held");
         let cpus: Vec<u32> = (0..CPUS + 1).filter(|cpu| stale.contains(CpuId(*cpu))).collect();
         assert!(!cpus.is_empty(), "a flush of nobody");
         for cpu in &cpus {
@@ -187,6 +198,43 @@ fn flushes_are_batched() {
     assert!(machine.asked().is_empty(), "the others came back before that flush");
     for range in rest.into_iter().chain([large]) {
         memory.free(range).unwrap();
+    }
+    memory.validate().unwrap();
+}
+
+/// Hot-add that takes an owner's frames for metadata has CPUs flushed while nothing is held, the ledger
+/// neither, and before it writes there. (Found by fuzzing: it asked while it held the ledger, for which
+/// a CPU that is to flush may be waiting.)
+#[test]
+fn hot_add_flushes_with_nothing_held() {
+    let hosted = HostedPlatform::new(HostedMemory::new(Mfn::new(FRAMES)).unwrap());
+    let (tlbs, asked) = (Mutex::default(), Mutex::default());
+    let memory = Memory::new(Machine { hosted, defers: true, tlbs, asked }).with_records();
+    let machine = memory.platform();
+    // What is plugged in is not mapped, so its index lies in the heap's memory.
+    let (mapped, more) = (1024..3072, 3072..FRAMES);
+    memory.set_xen_heap(XenHeap::Limited { limit: Mfn::new(mapped.end) }).unwrap();
+    let frames = |range: Range<u64>| FrameRange::new(Mfn::new(range.start), Mfn::new(range.end));
+    // SAFETY: the hosted machine's memory is used by nobody else.
+    let add = |range| unsafe { memory.add_ram(frames(range).unwrap(), NodeId(0)) };
+    add(mapped.clone()).unwrap();
+    memory.start(CPUS).unwrap();
+    memory.create_domain(GUEST, u64::MAX).unwrap();
+    let take = || memory.alloc_for(GUEST, &order(0), Accounting::Counted).ok();
+    for frame in std::iter::from_fn(take).collect::<Vec<_>>() {
+        machine.touch(1, frame.start());
+        memory.free_owned(GUEST, frame).unwrap();
+    }
+    machine.asked();
+    assert_eq!(add(more.clone()), Ok(more.end - more.start));
+    assert_eq!(machine.asked(), [vec![0, 1, 2, CPUS]]);
+    let mut at = Mfn::new(mapped.start);
+    while at < Mfn::new(mapped.end) {
+        let (range, kind, _) = memory.range_at(at);
+        if kind == RangeKind::Metadata {
+            machine.check(range);
+        }
+        at = range.end();
     }
     memory.validate().unwrap();
 }

@@ -8,6 +8,7 @@ use crate::index::{Bank, Chunk, PlaceKind, windows_closed, windows_opened};
 use crate::node::NodeId;
 use crate::platform::Platform;
 use crate::request::{Nodes, Pool, Request};
+use crate::tlb::Stamp;
 
 impl<P: Platform> Heap<'_, P> {
     /// Meets `request`, whose length and alignment have been checked, having asked `toll` before each
@@ -18,11 +19,7 @@ impl<P: Platform> Heap<'_, P> {
         toll: &dyn Toll,
     ) -> Result<FrameRange, AllocError> {
         loop {
-            let found = match request.block_order() {
-                Some(order) if order < 9 => self.take_here(request, order, toll),
-                _ => None,
-            }
-            .map_or_else(|| self.alloc_by_search(request, toll), Ok)?;
+            let found = self.alloc_unvetted(request, toll)?;
             // Again only where a free raced with a record's setter and lost.
             if self.vet(found) {
                 return Ok(found);
@@ -30,6 +27,35 @@ impl<P: Platform> Heap<'_, P> {
             toll.lost(found);
             toll.leave();
         }
+    }
+
+    /// The same for who holds the ledger, and so must not have CPUs flushed: answers the stamp since which they
+    /// have to have been as well.
+    pub(crate) fn alloc_unflushed(
+        &self,
+        request: &Request<'_>,
+        toll: &dyn Toll,
+    ) -> Result<(FrameRange, Stamp), AllocError> {
+        loop {
+            let found = self.alloc_unvetted(request, toll)?;
+            if let Some(stamp) = self.vet_unflushed(found) {
+                return Ok((found, stamp));
+            }
+            toll.lost(found);
+            toll.leave();
+        }
+    }
+
+    fn alloc_unvetted(
+        &self,
+        request: &Request<'_>,
+        toll: &dyn Toll,
+    ) -> Result<FrameRange, AllocError> {
+        match request.block_order() {
+            Some(order) if order < 9 => self.take_here(request, order, toll),
+            _ => None,
+        }
+        .map_or_else(|| self.alloc_by_search(request, toll), Ok)
     }
 
     /// Takes a block of `2^order` frames, order 0 to 8, out of the chunk in which this CPU allocates, if

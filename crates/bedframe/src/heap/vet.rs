@@ -10,7 +10,7 @@ use crate::index::{Contents, Leaving, OfflineRefusal, Span, Vetted, WORDS};
 use crate::platform::Platform;
 use crate::state::PageState;
 use crate::sync::fence_after_rmw;
-use crate::tlb::Stamp;
+use crate::tlb::{Stamp, TlbClock};
 
 impl<P: Platform> Heap<'_, P> {
     /// The block that a quick path has taken, if it is the caller's; `toll` is told of one that is not.
@@ -30,6 +30,16 @@ impl<P: Platform> Heap<'_, P> {
     ///
     /// Cost: an entry for each chunk, and where that is exceptional a look at the records.
     pub(crate) fn vet(&self, taken: FrameRange) -> bool {
+        let Some(newest) = self.vet_unflushed(taken) else { return false };
+        if newest != Stamp::NONE {
+            self.flush(taken, newest);
+        }
+        true
+    }
+
+    /// The same, but that CPUs that were not flushed since the stamp that it answers may reach them;
+    /// `None` if they are not the taker's.
+    pub(super) fn vet_unflushed(&self, taken: FrameRange) -> Option<Stamp> {
         // The frames were taken before, by a read-modify-write; the entries are read behind it. Pairs
         // with the fence of who gives a frame a record.
         fence_after_rmw();
@@ -44,14 +54,11 @@ impl<P: Platform> Heap<'_, P> {
             let Vetted { spoiled, stamp } = chunk.vet(self.cpu.platform, piece.span);
             if spoiled != [0; WORDS] {
                 self.put_rest(start, end);
-                return false;
+                return None;
             }
             newest = newest.max(stamp);
         }
-        if newest != Stamp::NONE {
-            self.flush(taken, newest);
-        }
-        true
+        Some(newest)
     }
 
     /// Has the CPUs flushed that have not been since `stamp`, with nothing held.
@@ -61,6 +68,12 @@ impl<P: Platform> Heap<'_, P> {
         {
             clock.settle(self.cpu.platform, self.directory.slots(), stamp);
         }
+    }
+
+    /// Whether some CPU has not been flushed since `stamp`.
+    pub(crate) fn is_stale(&self, stamp: Stamp) -> bool {
+        let pending = |clock: &TlbClock| clock.is_pending(self.directory.slots(), stamp);
+        stamp != Stamp::NONE && self.directory.clock().is_some_and(pending)
     }
 
     /// Has the CPUs flushed that may reach frames of `taken`, the newest stamp of whose chunks this is.

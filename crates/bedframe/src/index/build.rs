@@ -7,6 +7,8 @@
 mod entries;
 mod tables;
 
+use core::cell::Cell;
+
 use tables::{order_banks, write_windows};
 
 use super::directory::Directory;
@@ -24,7 +26,7 @@ use crate::node::NodeId;
 use crate::platform::Platform;
 use crate::pools::XenHeap;
 use crate::request::{Pool, Request};
-use crate::tlb::TlbClock;
+use crate::tlb::{Stamp, TlbClock};
 
 /// Arenas of fewer bytes lie behind the directory instead of on their own node: a node that small
 /// would lose a large part of itself to a frame that is hardly used.
@@ -48,6 +50,9 @@ pub(crate) struct Build<'a, P> {
     pub(crate) with_records: bool,
     /// Told of frames that are taken from the running heap.
     pub(crate) toll: &'a dyn Toll,
+    /// Set where it failed for frames that some CPU may reach which was not flushed since: it is to be tried
+    /// again once all have been.
+    pub(crate) stale: &'a Cell<Stamp>,
 }
 
 /// How large the tables will be.
@@ -228,7 +233,13 @@ impl<'a, P: Platform> Build<'a, P> {
     fn take_from_heap(&self, frames: u64, node: NodeId) -> Option<FrameRange> {
         let heap = self.heap()?;
         let request = Request::frames(whole_words(frames)).align(64).prefer(node).pool(Pool::Xen);
-        let range = heap.alloc_with(&request, self.toll).ok()?;
+        let (range, stamp) = heap.alloc_unflushed(&request, self.toll).ok()?;
+        if heap.is_stale(stamp) {
+            // Ours since a moment ago: not refused.
+            let _ = heap.commit(range, 0, Putting::AsTaken);
+            self.stale.set(stamp);
+            return None;
+        }
         self.toll.lost(range);
         heap.withdraw(range);
         Some(range)

@@ -13,6 +13,8 @@ mod chunks;
 mod claims;
 #[cfg(loom)]
 mod frames;
+#[cfg(shuttle)]
+pub(crate) mod fuzz;
 #[cfg(loom)]
 mod hot_add;
 #[cfg(loom)]
@@ -26,6 +28,7 @@ mod owners;
 #[cfg(loom)]
 mod references;
 #[cfg(shuttle)]
+#[cfg_attr(not(test), allow(dead_code, unused_imports))] // The fuzzer's scripts use a part.
 mod scripts;
 #[cfg(loom)]
 mod scrub;

@@ -26,14 +26,14 @@ const CALLS: u32 = 40;
 const WORDS: usize = 1024;
 
 /// What is handed out, over all CPUs. Asked between calls, so its lock is the system's.
-type Owned = Mutex<BTreeSet<u64>>;
+pub(super) type Owned = Mutex<BTreeSet<u64>>;
 
-fn take(owned: &Owned, range: FrameRange) {
+pub(super) fn take(owned: &Owned, range: FrameRange) {
     let mut owned = owned.lock().unwrap();
     assert!(range.iter().all(|frame| owned.insert(frame.get())), "{range:?} handed out twice");
 }
 
-fn put(owned: &Owned, range: FrameRange) {
+pub(super) fn put(owned: &Owned, range: FrameRange) {
     let mut owned = owned.lock().unwrap();
     assert!(range.iter().all(|frame| owned.remove(&frame.get())));
 }

@@ -1,5 +1,7 @@
 //! Telling Bedframe of memory: RAM, reservations, bad frames; at boot and when more is plugged in.
 
+use core::cell::Cell;
+
 use super::{Boot, Memory};
 use crate::addr::{FrameRange, Mfn};
 use crate::credits::Passing;
@@ -10,6 +12,7 @@ use crate::node::NodeId;
 use crate::platform::Platform;
 use crate::pools::XenHeap;
 use crate::state::PageState;
+use crate::tlb::Stamp;
 
 impl<P: Platform> Memory<P> {
     /// Says how the Xen heap and the domain heap share memory, and by that which RAM is mapped.
@@ -52,6 +55,24 @@ impl<P: Platform> Memory<P> {
         if range.is_empty() {
             return Err(MapError::BadRange { range });
         }
+        loop {
+            let stale = Cell::new(Stamp::NONE);
+            let added = self.try_add_ram(range, node, &stale);
+            let Some(heap) = self.heap().filter(|_| stale.get() != Stamp::NONE) else {
+                return added;
+            };
+            // What was to be metadata came back from an owner. Nothing is held here, so CPUs can be flushed.
+            heap.flush_since(stale.get());
+        }
+    }
+
+    /// The same; fails and sets `stale` where CPUs are to be flushed first.
+    fn try_add_ram(
+        &self,
+        range: FrameRange,
+        node: NodeId,
+        stale: &Cell<Stamp>,
+    ) -> Result<u64, MapError> {
         let mut boot = self.boot.lock(&self.platform);
         // The new frames, and the range that they lie in.
         let (mut new, mut stretch) = (0, FrameRange::EMPTY);
@@ -74,7 +95,7 @@ impl<P: Platform> Memory<P> {
         } else if stretch.frames() != new {
             return Err(MapError::BadRange { range });
         } else {
-            let added = self.hot_add(&mut boot, stretch, node);
+            let added = self.hot_add(&mut boot, stretch, node, stale);
             drop(boot);
             // What came in, or was taken for metadata and given back, has not been counted.
             self.doubt_put();
@@ -108,7 +129,13 @@ impl<P: Platform> Memory<P> {
         added
     }
 
-    fn hot_add(&self, boot: &mut Boot, fresh: FrameRange, node: NodeId) -> Result<(), MapError> {
+    fn hot_add(
+        &self,
+        boot: &mut Boot,
+        fresh: FrameRange,
+        node: NodeId,
+        stale: &Cell<Stamp>,
+    ) -> Result<(), MapError> {
         let Some(heap) = self.heap() else { return Ok(()) };
         self.note_ram(boot, fresh, node)?;
         let Boot { ledger, xen_heap, .. } = boot;
@@ -121,6 +148,7 @@ impl<P: Platform> Memory<P> {
             cpus: 0,
             with_records: self.with_records,
             toll: &Passing(self),
+            stale,
         };
         match build.build() {
             Ok(address) => {

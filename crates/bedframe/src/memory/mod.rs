@@ -18,6 +18,8 @@ pub use references::ReferenceError;
 pub use statistics::{FreeMemory, RangeKind, StateCounts};
 pub use validate::Contradiction;
 
+use core::cell::Cell;
+
 use crate::addr::{FrameRange, Mfn};
 use crate::credits::{Credits, Passing};
 use crate::error::MapError;
@@ -30,6 +32,7 @@ use crate::pools::XenHeap;
 use crate::scrub::ScrubPolicy;
 use crate::state::PageState;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::tlb::Stamp;
 
 /// Physical memory, from the first usable byte on.
 ///
@@ -274,6 +277,8 @@ impl<P: Platform> Memory<P> {
             cpus,
             with_records: self.with_records,
             toll: &Passing(self),
+            // No owner had anything yet.
+            stale: &Cell::new(Stamp::NONE),
         };
         let address = build.build()?;
         ledger.hand_over(&self.platform, FrameRange::ALL);

@@ -4,36 +4,38 @@
 //! The model replays what the library chose, rejecting it if it is not wholly free and legal, and
 //! judges every refusal by a search of its own.
 
+mod draw;
 mod pair;
 mod worlds;
 
-use pair::{Op, Pair};
+use draw::Rng;
+use pair::{Kind, Op, Pair};
 use proptest::prelude::*;
 use worlds::{Layout, Size};
 
 fn op() -> impl Strategy<Value = Op> {
-    let seed = any::<u64>();
+    let seed = |kind| any::<u64>().prop_map(move |seed| Op { kind, seed });
     prop_oneof![
-        8 => seed.prop_map(Op::Alloc),
-        5 => seed.prop_map(Op::Free),
-        2 => seed.prop_map(Op::FreeUnion),
-        2 => seed.prop_map(Op::FreeAny),
-        1 => seed.prop_map(Op::Release),
-        1 => seed.prop_map(Op::Reserve),
-        1 => seed.prop_map(Op::ReserveReleasable),
-        1 => seed.prop_map(Op::Bad),
-        1 => seed.prop_map(Op::AddRam),
-        1 => seed.prop_map(Op::Start),
-        2 => seed.prop_map(Op::Offline),
-        1 => seed.prop_map(Op::Break),
-        2 => seed.prop_map(Op::Online),
+        8 => seed(Kind::Alloc),
+        5 => seed(Kind::Free),
+        2 => seed(Kind::FreeUnion),
+        2 => seed(Kind::FreeAny),
+        1 => seed(Kind::Release),
+        1 => seed(Kind::Reserve),
+        1 => seed(Kind::ReserveReleasable),
+        1 => seed(Kind::Bad),
+        1 => seed(Kind::AddRam),
+        1 => seed(Kind::Start),
+        2 => seed(Kind::Offline),
+        1 => seed(Kind::Break),
+        2 => seed(Kind::Online),
     ]
 }
 
 fn run(layout: &Layout, ops: &[Op]) -> Result<(), TestCaseError> {
     let Some(mut pair) = Pair::new(layout)? else { return Ok(()) };
     for op in ops {
-        pair.step(op)?;
+        pair.step(op.kind, &mut Rng(op.seed))?;
     }
     // Whatever happened, everything that was handed out can be given back.
     pair.finish()

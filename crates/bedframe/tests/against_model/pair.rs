@@ -1,55 +1,39 @@
 //! The library and the model side by side.
 
-use bedframe::{
-    AllocError, FrameRange, FreeError, Memory, Mfn, NodeId, Nodes, Order, Pool, RangeKind, Request,
-    Withdrawal, Zone,
-};
+use bedframe::{AllocError, FrameRange, FreeError, Memory, Mfn, NodeId, RangeKind, Withdrawal};
 use bedframe_hosted::{HostedMemory, HostedPlatform, set_cpu};
 use bedframe_model::{Config, FrameState, World};
 use proptest::prelude::*;
 
-use crate::worlds::Layout;
+use super::draw::{Draw, request};
+use super::worlds::Layout;
+
+/// What happens.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Alloc,
+    /// Frees part or all of one allocation.
+    Free,
+    /// Frees a range that spans allocations.
+    FreeUnion,
+    /// Frees a range of any kind: nearly always a mistake.
+    FreeAny,
+    Release,
+    Reserve,
+    ReserveReleasable,
+    Bad,
+    AddRam,
+    Start,
+    Offline,
+    Break,
+    Online,
+}
 
 /// What happens; the seed says to what.
 #[derive(Clone, Copy, Debug)]
-pub enum Op {
-    Alloc(u64),
-    /// Frees part or all of one allocation.
-    Free(u64),
-    /// Frees a range that spans allocations.
-    FreeUnion(u64),
-    /// Frees a range of any kind: nearly always a mistake.
-    FreeAny(u64),
-    Release(u64),
-    Reserve(u64),
-    ReserveReleasable(u64),
-    Bad(u64),
-    AddRam(u64),
-    Start(u64),
-    Offline(u64),
-    Break(u64),
-    Online(u64),
-}
-
-/// A small random number generator: the operations' details need no shrinking of their own.
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
+pub struct Op {
+    pub kind: Kind,
+    pub seed: u64,
 }
 
 pub struct Pair {
@@ -73,6 +57,12 @@ impl Pair {
         if end.get() <= 1 << 16 {
             host.fill_garbage(FrameRange::new(Mfn::ZERO, end).unwrap(), layout.garbage).unwrap();
         }
+        Self::on(host, layout).map(Some)
+    }
+
+    /// The same on a machine whose memory is there, with whatever it holds.
+    pub fn on(host: HostedMemory, layout: &Layout) -> Result<Self, TestCaseError> {
+        let end = layout.end();
         let platform = HostedPlatform::new(host).with_mapped(layout.xen_heap.mapped());
         let mut memory = Memory::new(platform).with_records();
         if layout.frame_zero {
@@ -97,7 +87,7 @@ impl Pair {
             pair.add(range, node)?;
         }
         pair.compare("adding RAM")?;
-        Ok(Some(pair))
+        Ok(pair)
     }
 
     fn add(&mut self, range: FrameRange, node: NodeId) -> Outcome {
@@ -128,28 +118,23 @@ impl Pair {
         Ok(())
     }
 
-    pub fn step(&mut self, op: &Op) -> Outcome {
-        let rng = &mut match *op {
-            Op::Alloc(seed) | Op::Free(seed) | Op::FreeUnion(seed) | Op::FreeAny(seed) => Rng(seed),
-            Op::Release(seed) | Op::Reserve(seed) | Op::ReserveReleasable(seed) => Rng(seed),
-            Op::Bad(seed) | Op::AddRam(seed) | Op::Start(seed) => Rng(seed),
-            Op::Offline(seed) | Op::Break(seed) | Op::Online(seed) => Rng(seed),
-        };
+    /// Takes a step, whose details are drawn, and compares.
+    pub fn step(&mut self, kind: Kind, rng: &mut dyn Draw) -> Outcome {
         set_cpu(bedframe::CpuId(rng.below(7) as u32));
-        match op {
-            Op::Alloc(_) => self.alloc(rng)?,
-            Op::Free(_) => self.free_part(rng)?,
-            Op::FreeUnion(_) => self.free_union(rng)?,
-            Op::FreeAny(_) => {
+        match kind {
+            Kind::Alloc => self.alloc(rng)?,
+            Kind::Free => self.free_part(rng)?,
+            Kind::FreeUnion => self.free_union(rng)?,
+            Kind::FreeAny => {
                 let range = self.any_range(rng);
                 self.free(range)?;
             }
-            Op::Release(_) => {
+            Kind::Release => {
                 let range = self.any_range(rng);
                 self.release(range)?;
             }
-            Op::Reserve(_) | Op::ReserveReleasable(_) | Op::Bad(_) => self.withhold(op, rng)?,
-            Op::AddRam(_) => {
+            Kind::Reserve | Kind::ReserveReleasable | Kind::Bad => self.withhold(kind, rng)?,
+            Kind::AddRam => {
                 let range = self.any_range(rng);
                 // While the heap runs, most of it new, so that there is something to add.
                 let range = if self.started && !range.is_empty() && rng.one_in(2) {
@@ -163,25 +148,25 @@ impl Pair {
                     self.add(range, node)?;
                 }
             }
-            Op::Start(_) => self.start()?,
-            Op::Offline(_) | Op::Break(_) | Op::Online(_) => self.withdraw(op, rng)?,
+            Kind::Start => self.start()?,
+            Kind::Offline | Kind::Break | Kind::Online => self.withdraw(kind, rng)?,
         }
-        self.compare(op)
+        self.compare(kind)
     }
 
     /// Withdraws a few frames in a row, or lets them back.
-    fn withdraw(&mut self, op: &Op, rng: &mut Rng) -> Outcome {
+    fn withdraw(&mut self, kind: Kind, rng: &mut dyn Draw) -> Outcome {
         let some = self.any_range(rng);
         for frame in some.iter().take(1 + rng.below(6) as usize) {
-            let (ours, theirs) = match op {
-                Op::Offline(_) => (self.memory.offline(frame), self.model.offline(frame)),
-                Op::Break(_) => (self.memory.mark_broken(frame), self.model.mark_broken(frame)),
+            let (ours, theirs) = match kind {
+                Kind::Offline => (self.memory.offline(frame), self.model.offline(frame)),
+                Kind::Break => (self.memory.mark_broken(frame), self.model.mark_broken(frame)),
                 _ => {
                     let done = |()| Withdrawal::Done;
                     (self.memory.online(frame).map(done), self.model.online(frame).map(done))
                 }
             };
-            prop_assert_eq!(ours, theirs, "{:?} {}", op, frame);
+            prop_assert_eq!(ours, theirs, "{:?} {}", kind, frame);
         }
         Ok(())
     }
@@ -202,50 +187,13 @@ impl Pair {
         Ok(())
     }
 
-    fn request<'a>(&self, rng: &mut Rng, list: &'a [NodeId]) -> Request<'a> {
-        let mut request = match rng.below(8) {
-            0..=2 => Request::frames(1),
-            3 => Request::order(Order::new(rng.below(4) as u8).unwrap()),
-            4 => Request::order(Order::new(rng.below(19) as u8).unwrap()),
-            5 => Request::frames(1 + rng.below(70)).align(1 << rng.below(5)),
-            6 => Request::frames(1 + rng.below(5000)).align(1 << rng.below(12)),
-            _ => Request::frames(rng.below(self.end)).align(1 << rng.below(4)),
-        };
-        if rng.one_in(40) {
-            request = request.align(rng.below(5));
-        }
-        match rng.below(6) {
-            0 => request = request.on(list[0]),
-            1 => request = request.prefer(list[0]),
-            2 => request = request.nodes(Nodes::OneOf(list)),
-            _ => {}
-        }
-        match rng.below(8) {
-            0 => request = request.width(12 + rng.below(30) as u32),
-            1 => request = request.below(Mfn::new(rng.below(self.end + 1))),
-            2 => request = request.inside(self.any_range(rng)),
-            3 => {
-                let zone = |rng: &mut Rng| Zone::new(rng.below(30) as u8).unwrap();
-                request = request.zones(zone(rng), zone(rng));
-            }
-            _ => {}
-        }
-        if rng.one_in(3) {
-            request = request.pool(Pool::Xen);
-        }
-        if rng.one_in(3) {
-            request = request.direction(bedframe::Direction::BottomUp);
-        }
-        request
-    }
-
-    fn alloc(&mut self, rng: &mut Rng) -> Outcome {
-        let pick = |rng: &mut Rng, nodes: &[NodeId]| match rng.one_in(12) {
+    fn alloc(&mut self, rng: &mut dyn Draw) -> Outcome {
+        let pick = |rng: &mut dyn Draw, nodes: &[NodeId]| match rng.one_in(12) {
             true => NodeId(99),
             false => nodes[rng.below(nodes.len() as u64) as usize],
         };
         let list = [pick(rng, &self.nodes), pick(rng, &self.nodes)];
-        let request = self.request(rng, &list);
+        let request = request(rng, &list, self.end, |rng| self.any_range(rng));
         match self.memory.alloc(&request) {
             Ok(range) => {
                 self.model.replay_alloc(&request, range).map_err(|illegal| {
@@ -293,7 +241,7 @@ impl Pair {
     }
 
     /// Frees one allocation, or one half of it, or its middle.
-    fn free_part(&mut self, rng: &mut Rng) -> Outcome {
+    fn free_part(&mut self, rng: &mut dyn Draw) -> Outcome {
         if self.live.is_empty() {
             return Ok(());
         }
@@ -303,7 +251,7 @@ impl Pair {
         let (from, to) = if rng.one_in(2) {
             (start, end)
         } else {
-            let cut = |rng: &mut Rng| start + rng.below(range.frames() + 1);
+            let cut = |rng: &mut dyn Draw| start + rng.below(range.frames() + 1);
             let (a, b) = (cut(rng), cut(rng));
             (a.min(b), a.max(b))
         };
@@ -311,7 +259,7 @@ impl Pair {
     }
 
     /// Frees all allocations that touch one another, in one call.
-    fn free_union(&mut self, rng: &mut Rng) -> Outcome {
+    fn free_union(&mut self, rng: &mut dyn Draw) -> Outcome {
         if self.live.is_empty() {
             return Ok(());
         }
@@ -327,9 +275,9 @@ impl Pair {
     }
 
     /// A range anywhere, often at an edge of something.
-    fn any_range(&self, rng: &mut Rng) -> FrameRange {
+    fn any_range(&self, rng: &mut dyn Draw) -> FrameRange {
         let edges: Vec<_> = self.model.states_in(self.whole()).map(|(r, _)| r.start()).collect();
-        let point = |rng: &mut Rng| match rng.one_in(2) || edges.is_empty() {
+        let point = |rng: &mut dyn Draw| match rng.one_in(2) || edges.is_empty() {
             true => rng.below(self.end),
             false => {
                 let edge = edges[rng.below(edges.len() as u64) as usize].get();
@@ -349,11 +297,11 @@ impl Pair {
         FrameRange::new(Mfn::ZERO, Mfn::new(self.end)).unwrap()
     }
 
-    fn withhold(&mut self, op: &Op, rng: &mut Rng) -> Outcome {
+    fn withhold(&mut self, kind: Kind, rng: &mut dyn Draw) -> Outcome {
         let range = self.any_range(rng);
-        let ours = match op {
-            Op::Reserve(_) => self.memory.reserve(range),
-            Op::ReserveReleasable(_) => self.memory.reserve_releasable(range),
+        let ours = match kind {
+            Kind::Reserve => self.memory.reserve(range),
+            Kind::ReserveReleasable => self.memory.reserve_releasable(range),
             _ => self.memory.withhold_bad(range),
         };
         // The model can still withhold RAM when the heap runs; the library leaves that to
@@ -362,9 +310,9 @@ impl Pair {
             prop_assert!(ours.is_err());
             return Ok(());
         }
-        let theirs = match op {
-            Op::Reserve(_) => self.model.reserve(range),
-            Op::ReserveReleasable(_) => self.model.reserve_releasable(range),
+        let theirs = match kind {
+            Kind::Reserve => self.model.reserve(range),
+            Kind::ReserveReleasable => self.model.reserve_releasable(range),
             _ => self.model.withhold_bad(range),
         };
         prop_assert_eq!(ours, theirs, "withholding {}", range);

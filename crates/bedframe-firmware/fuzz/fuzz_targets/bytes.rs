@@ -1,6 +1,0 @@
-//! Whatever a file holds.
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|data: &[u8]| bedframe_firmware_fuzz::bytes(data));

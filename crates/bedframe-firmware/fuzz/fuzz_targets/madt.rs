@@ -1,6 +1,0 @@
-//! MADT.
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|data: &[u8]| bedframe_firmware_fuzz::madt(data));

@@ -1,6 +1,0 @@
-//! The start information of PVH.
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|data: &[u8]| bedframe_firmware_fuzz::pvh(data));

@@ -1,6 +1,0 @@
-//! RSDP, RSDT and XSDT.
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|data: &[u8]| bedframe_firmware_fuzz::root(data));

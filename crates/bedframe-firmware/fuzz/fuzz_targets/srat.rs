@@ -1,6 +1,0 @@
-//! SRAT.
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|data: &[u8]| bedframe_firmware_fuzz::srat(data));

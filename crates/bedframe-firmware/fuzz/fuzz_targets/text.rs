@@ -1,6 +1,0 @@
-//! Boot logs, and which boot of them.
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|data: &[u8]| bedframe_firmware_fuzz::text(data));

@@ -1,6 +1,0 @@
-//! UEFI's memory map.
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|data: &[u8]| bedframe_firmware_fuzz::uefi(data));

@@ -1,0 +1,6 @@
+//! Every call against books kept beside.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| bedframe_fuzz::books(data));

@@ -1,0 +1,6 @@
+//! Whatever a file holds.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| bedframe_fuzz::bytes(data));

@@ -1,0 +1,6 @@
+//! The start information of PVH.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| bedframe_fuzz::pvh(data));

@@ -1,0 +1,6 @@
+//! Scenarios.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| bedframe_fuzz::scenario(data));

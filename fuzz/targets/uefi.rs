@@ -1,0 +1,6 @@
+//! UEFI's memory map.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| bedframe_fuzz::uefi(data));
