@@ -263,6 +263,7 @@ mod tests {
     fn every_file_has_a_subject() {
         assert_eq!(subject_of("credits/share.rs"), "credits/");
         assert_eq!(subject_of("tlb.rs"), "tlb.rs");
-        assert_eq!(subject_of("index/entry.rs"), "");
+        assert_eq!(subject_of("index/entry.rs"), "index/entry.rs");
+        assert_eq!(subject_of("ledger/mod.rs"), "");
     }
 }
