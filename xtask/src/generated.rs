@@ -58,8 +58,7 @@ pub fn run(files: &[String], shard: Option<&str>) -> Result<ExitCode> {
         let chosen: Vec<_> = files.iter().filter(of_it).map(|file| sources(file)).collect();
         let (chosen, others) = match (files.is_empty(), chosen.is_empty()) {
             (true, _) if subject.is_empty() => (vec![sources("**/*.rs")], others()),
-            (true, _) if subject.ends_with('/') => (vec![sources(&format!("{subject}**"))], vec![]),
-            (true, _) => (vec![sources(subject)], vec![]),
+            (true, _) => (vec![sources(&pattern(subject))], vec![]),
             (false, true) => continue,
             (false, false) => (chosen, vec![]),
         };
@@ -87,7 +86,12 @@ pub fn run(files: &[String], shard: Option<&str>) -> Result<ExitCode> {
 /// Files for which one of the subjects but the last is responsible.
 fn others() -> Vec<String> {
     let named = SUBJECTS.iter().filter(|(subject, _)| !subject.is_empty());
-    named.map(|(subject, _)| sources(&subject.replace('/', "/**"))).collect()
+    named.map(|(subject, _)| sources(&pattern(subject))).collect()
+}
+
+/// The files of a subject that is not all files.
+fn pattern(subject: &str) -> String {
+    if subject.ends_with('/') { format!("{subject}**") } else { subject.into() }
 }
 
 fn sources(file: &str) -> String {
@@ -263,6 +267,10 @@ mod tests {
     fn every_file_has_a_subject() {
         assert_eq!(subject_of("credits/share.rs"), "credits/");
         assert_eq!(subject_of("tlb.rs"), "tlb.rs");
-        assert_eq!(subject_of("index/entry.rs"), "");
+        assert_eq!(subject_of("index/entry.rs"), "index/entry.rs");
+        assert_eq!(subject_of("ledger/mod.rs"), "");
+        let others = others();
+        assert!(others.contains(&"crates/bedframe/src/credits/**".into()), "{others:?}");
+        assert!(others.contains(&"crates/bedframe/src/index/entry.rs".into()), "{others:?}");
     }
 }
