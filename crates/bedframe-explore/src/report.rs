@@ -126,6 +126,7 @@ enum Task {
     Places,
     Handover(u8),
     Library(Layout, bool),
+    Claims(Layout),
     Variant(Variant, bool),
     Mistake(Mistake),
     Story(Story),
@@ -184,7 +185,8 @@ pub fn run(effort: Effort, progress: &Arc<AtomicU64>) -> Outcome {
 /// Long ones first, so that no thread is left alone with one.
 fn tasks(effort: Effort) -> Vec<Task> {
     let library = |layout| [true, false].map(|running| Task::Library(layout, running));
-    let mut tasks: Vec<Task> = Layout::all().into_iter().flat_map(library).collect();
+    let mut tasks: Vec<Task> = Layout::all().into_iter().take(1).map(Task::Claims).collect();
+    tasks.extend(Layout::all().into_iter().flat_map(library));
     tasks.extend(Cure::ALL.map(Task::Cure));
     tasks.extend(match effort {
         Effort::Quick => [Task::Chunk(2, 2), Task::Chunk(3, 1)],
@@ -244,16 +246,25 @@ fn perform(task: &Task, effort: Effort, progress: &Arc<AtomicU64>) -> Done {
             world(Target::Design, Some(Cure::Uninitialised), name, found)
         }
         Task::Library(layout, running) => {
-            // One call more where the two meet what the other does not: half of the time for most of the states.
-            let far = u16::from(running == layout.frame_zero);
-            let depth = if running { effort.pick(2, 3 + far) } else { effort.pick(3, 4 + far) };
+            let depth = if running { effort.pick(2, 4) } else { effort.pick(3, 5) };
             let limit = Limit { depth, stop_at_first: true };
-            let found = search(Library { layout, running, mutant: None }, limit, progress);
+            let found = search(Library::new(layout, running), limit, progress);
             let from = if running { "the heap runs" } else { "from the start" };
             world(
                 Target::Library,
                 Some(Cure::Uninitialised),
                 format!("80 frames, {layout}, {from}"),
+                found,
+            )
+        }
+        Task::Claims(layout) => {
+            let limit = Limit { depth: effort.pick(2, 3), stop_at_first: true };
+            let found =
+                search(Library { claims: true, ..Library::new(layout, true) }, limit, progress);
+            world(
+                Target::Library,
+                Some(Cure::Uninitialised),
+                format!("80 frames, {layout}, the heap runs, two domains claim"),
                 found,
             )
         }

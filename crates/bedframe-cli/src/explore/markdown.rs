@@ -209,6 +209,10 @@ fn explored(page: &mut String, outcome: &Outcome) {
         "\nWhat this does not show. Steps are interleaved as if memory were sequentially consistent; loom explores the \
          orderings, over the code that ships. Two sequences of calls on the library that end in what looks the same are \
          followed once, whatever hints they leave behind; every block that the library then chooses is judged, but not every \
-         choice is seen. And it is small machines: 16 frames, 80 frames, a chunk of four.\n",
+         choice is seen. In the chunk's world nobody takes a frame, or lets it come back, while a call is about to free it: of \
+         two frees of one frame, with a withdrawal and its undoing or another holder in between, both report success \
+         ([design.md](design.md)). What a domain takes on its claim is made nobody's at once; owners have tests of their own. And \
+         it is small machines: 16 frames, 80 frames, a chunk of four. The library's have 80 and not fewer since its index takes \
+         about half of them.\n",
     );
 }

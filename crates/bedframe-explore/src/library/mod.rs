@@ -6,9 +6,13 @@
 //! would take 0.5 us, and unsafe code. What is refused changes nothing, so most calls are tried on a machine that is
 //! there; the last call tried in a state is a look at everything, to see that it was so.
 //!
+//! In one of the worlds two domains claim memory, and what is claimed is compared as exactly as everything else.
+//!
 //! Two sequences that end in what looks the same are followed once. They may differ in hints, and so in
 //! which of several blocks a later request gets; whichever it is, the specification judges it.
 
+mod calls;
+mod claims;
 mod platform;
 mod world;
 
@@ -17,9 +21,11 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use bedframe_model::Mutant;
+pub use calls::Call;
+pub use claims::Slip;
 pub use platform::Bytes;
-pub use world::{Call, FRAMES, Layout};
-use world::{Ended, Seen, Twin, calls};
+use world::{Ended, Seen, Twin};
+pub use world::{FRAMES, Layout};
 
 use crate::engine::World;
 use crate::invariant::{Broken, Invariant};
@@ -31,8 +37,20 @@ pub struct Library {
     pub layout: Layout,
     /// Whether the heap runs already when the search begins, with frames of boot still in use.
     pub running: bool,
+    /// Whether there are two domains that claim memory.
+    pub claims: bool,
     /// A mistake that the specification makes, to see that the two are compared.
     pub mutant: Option<Mutant>,
+    /// The same of the counters beside the claims.
+    pub slip: Option<Slip>,
+}
+
+impl Library {
+    /// A machine on which nothing is claimed, with a specification that makes no mistake.
+    #[must_use]
+    pub const fn new(layout: Layout, running: bool) -> Self {
+        Self { layout, running, claims: false, mutant: None, slip: None }
+    }
 }
 
 /// What happened before a search that begins with a heap that runs.
@@ -86,7 +104,7 @@ impl Bench {
     fn new(world: Library) -> Self {
         // Whatever was in memory before the machine started.
         let bytes = Bytes::new(u64::from(FRAMES), 0xa5);
-        let twin = Twin::new(world.layout, world.mutant, &bytes);
+        let twin = Twin::new(world, &bytes);
         Self { bytes, world, calls: Vec::new(), twin, suspects: Vec::new() }
     }
 
@@ -99,7 +117,7 @@ impl Bench {
 
     fn rebuild(&mut self, world: Library, calls: &[Call]) {
         self.suspects.clear();
-        self.twin = Twin::new(world.layout, world.mutant, &self.bytes);
+        self.twin = Twin::new(world, &self.bytes);
         self.world = world;
         for call in calls {
             self.twin.call(*call);
@@ -108,19 +126,19 @@ impl Bench {
     }
 
     fn make(&mut self, state: &State, call: Call) -> Option<State> {
-        let wrong = match self.twin.call(call) {
+        match self.twin.call(call) {
             Ended::Refused => {
                 self.suspects.push(call);
                 return None;
             }
-            Ended::Looked | Ended::Done if self.twin.compare().is_ok() => None,
+            Ended::Looked | Ended::Done if self.twin.compare().is_ok() => {}
             Ended::Looked | Ended::Done => return self.blame(state, call),
-            Ended::Wrong(why) => Some(why),
-        };
+            Ended::Wrong(why) => return Some(self.blame_answer(state, call, &why)),
+        }
         if call == Call::Look {
             return None;
         }
-        Some(self.arrive(call, wrong))
+        Some(self.arrive(call, None))
     }
 
     fn arrive(&mut self, call: Call, wrong: Option<String>) -> State {
@@ -140,6 +158,24 @@ impl Bench {
             }
         }
         Some(self.arrive(call, Some("several refusals together left a trace".into())))
+    }
+
+    /// A call said what it must not: by itself, or since one that was refused before it left a trace?
+    fn blame_answer(&mut self, state: &State, call: Call, why: &str) -> State {
+        let suspects = std::mem::take(&mut self.suspects);
+        self.rebuild(self.world, &state.calls);
+        if let Ended::Wrong(why) = self.twin.call(call) {
+            return self.arrive(call, Some(why));
+        }
+        for suspect in suspects {
+            self.rebuild(self.world, &state.calls);
+            self.twin.call(suspect);
+            if let Ended::Wrong(why) = self.twin.call(call) {
+                return self
+                    .arrive(call, Some(format!("after {suspect}, which was refused: {why}")));
+            }
+        }
+        self.arrive(call, Some(format!("after several refusals: {why}")))
     }
 }
 
@@ -163,7 +199,7 @@ impl World for Library {
     fn steps(&self, state: &State, steps: &mut Vec<Call>) {
         if state.wrong.is_none() {
             let two_heaps = !matches!(self.layout.xen_heap, bedframe::XenHeap::Unified);
-            calls(&state.seen, two_heaps, steps);
+            calls::calls(&state.seen, two_heaps, steps);
         }
     }
 

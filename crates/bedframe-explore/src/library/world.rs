@@ -6,28 +6,37 @@ use bedframe::{
     Direction, FrameRange, FreeError, FreeRefusal, Memory, Mfn, NodeId, Order, Pool, RangeKind,
     Request, Withdrawal, XenHeap,
 };
-use bedframe_model::{Config, FrameState, Mutant, World};
+use bedframe_model::{Config, FrameState, World};
 
+use super::Library;
+use super::calls::Call;
+use super::claims::{Claims, Slip};
 use super::platform::Bytes;
 
-/// Frames of the machine, holes included.
+/// Frames of the machine, holes included: with fewer the index, which takes about half, would leave too little.
 pub const FRAMES: u8 = 80;
 
 /// RAM and its nodes. The index takes about half of it, as high up as it can on each node, and leaves in the
 /// unified variant those on both sides of the nodes' first edge, which lies between two buddies.
 const RAM: [(u8, u8, u32); 4] = [(0, 4, 0), (8, 19, 1), (19, 71, 0), (71, FRAMES, 1)];
 /// Kernel text, and a hole.
-const KERNEL: u8 = 9;
-const HOLE: u8 = 5;
+pub(super) const KERNEL: u8 = 9;
+pub(super) const HOLE: u8 = 5;
 /// An initrd, with a bad frame in it.
-const INITRD: (u8, u8) = (74, 77);
+pub(super) const INITRD: (u8, u8) = (74, 77);
 const BAD: u8 = 75;
 /// Mapped memory, in the variants in which not all of it is; a limit has it begin at 0. Its end lies between
 /// two buddies.
 const MAPPED: (u8, u8) = (8, 71);
 
-fn mfn(frame: u8) -> Mfn {
+pub(super) fn mfn(frame: u8) -> Mfn {
     Mfn::new(u64::from(frame))
+}
+
+/// The node that a frame of RAM lies on.
+pub(super) fn node_of(frame: Mfn) -> NodeId {
+    let here = |(first, end, _): &&(u8, u8, u32)| mfn(*first) <= frame && frame < mfn(*end);
+    NodeId(RAM.iter().find(here).map_or(u32::MAX, |(_, _, node)| *node))
 }
 
 fn range(first: u8, end: u8) -> FrameRange {
@@ -68,83 +77,14 @@ impl fmt::Display for Layout {
     }
 }
 
-/// A call.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Call {
-    /// `alloc` during boot.
-    Boot {
-        /// How many frames.
-        frames: u8,
-        /// From which end.
-        top: bool,
-    },
-    /// `start`.
-    Start,
-    /// `alloc` of a block.
-    Alloc {
-        /// Its order.
-        order: u8,
-        /// Who allocates: CPU 0 on node 0, or CPU 1 on node 1.
-        cpu: u8,
-        /// Whether from the Xen heap.
-        xen: bool,
-    },
-    /// `free` of any range.
-    Free {
-        /// The first frame.
-        first: u8,
-        /// How many.
-        frames: u8,
-    },
-    /// `release` of any range.
-    Release {
-        /// The first frame.
-        first: u8,
-        /// How many.
-        frames: u8,
-    },
-    /// `offline`.
-    Offline(u8),
-    /// `mark_broken`.
-    Break(u8),
-    /// `online`.
-    Online(u8),
-    /// `reference`.
-    Refer(u8),
-    /// `unreference`.
-    Unrefer(u8),
-    /// A look at all that can be observed.
-    Look,
-}
-
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Call::Boot { frames, top } => {
-                write!(f, "boot-alloc {frames} {}", if top { "top" } else { "bottom" })
-            }
-            Call::Start => f.write_str("start"),
-            Call::Alloc { order, cpu, xen } => {
-                write!(f, "alloc order {order} cpu {cpu} {}", if xen { "xen" } else { "domain" })
-            }
-            Call::Free { first, frames } => write!(f, "free {first} {frames}"),
-            Call::Release { first, frames } => write!(f, "release {first} {frames}"),
-            Call::Offline(frame) => write!(f, "offline {frame}"),
-            Call::Break(frame) => write!(f, "mark-broken {frame}"),
-            Call::Online(frame) => write!(f, "online {frame}"),
-            Call::Refer(frame) => write!(f, "reference {frame}"),
-            Call::Unrefer(frame) => write!(f, "unreference {frame}"),
-            Call::Look => f.write_str("look"),
-        }
-    }
-}
-
 /// Everything that can be observed of a machine: the state of every frame, and who is referred to. What is
 /// not in it are hints: which block of several that do a request gets.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Seen {
     pub(super) frames: [FrameState; FRAMES as usize],
-    references: [u8; FRAMES as usize],
+    pub(super) references: [u8; FRAMES as usize],
+    /// What is claimed, in the world in which something may be.
+    pub(super) claims: Option<Claims>,
     /// Whether the heap runs.
     pub started: bool,
 }
@@ -163,16 +103,20 @@ pub enum Ended {
 
 /// The machine.
 pub struct Twin {
-    memory: Memory<Bytes>,
-    model: World,
+    pub(super) memory: Memory<Bytes>,
+    pub(super) model: World,
     references: [u8; FRAMES as usize],
+    pub(super) claims: Option<Claims>,
+    /// Whether there are to be domains that claim, and what the counters beside them do wrong.
+    claiming: Option<Option<Slip>>,
     started: bool,
 }
 
 impl Twin {
     /// A machine that firmware has just described. What was in `bytes` before does not matter.
     #[must_use]
-    pub fn new(layout: Layout, mutant: Option<Mutant>, bytes: &Bytes) -> Self {
+    pub fn new(world: Library, bytes: &Bytes) -> Self {
+        let Library { layout, mutant, claims, slip, .. } = world;
         let mut memory = Memory::new(bytes.clone()).with_records();
         if layout.frame_zero {
             memory = memory.hand_out_frame_zero();
@@ -195,7 +139,9 @@ impl Twin {
         let bad = FrameRange::single(mfn(BAD));
         fine &= memory.withhold_bad(bad).is_ok() && model.withhold_bad(bad).is_ok();
         assert!(fine, "the machine of the worlds is legal");
-        Self { memory, model, references: [0; FRAMES as usize], started: false }
+        let references = [0; FRAMES as usize];
+        let claiming = claims.then_some(slip);
+        Self { memory, model, references, claims: None, claiming, started: false }
     }
 
     /// What can be observed.
@@ -204,6 +150,7 @@ impl Twin {
         Seen {
             frames: std::array::from_fn(|frame| self.model.frame_state(mfn(frame as u8))),
             references: self.references,
+            claims: self.claims,
             started: self.started,
         }
     }
@@ -243,6 +190,9 @@ impl Twin {
                 let ours = self.memory.online(mfn(frame)).map(done);
                 judge(ours, self.model.online(mfn(frame)).map(done))
             }
+            Call::Claim { domain, scope, frames } => self.claim(domain, scope, frames),
+            Call::ReleaseClaim { domain, frames } => self.release_claim(domain, frames),
+            Call::AllocFor { order, cpu, domain } => self.alloc_for(order, cpu, domain),
             Call::Refer(frame) => self.refer(frame),
             Call::Look => Ended::Looked,
             Call::Unrefer(frame) => {
@@ -265,7 +215,8 @@ impl Twin {
             Ok(()) => match self.model.start(&self.new_metadata()) {
                 Ok(()) => {
                     self.started = true;
-                    Ended::Done
+                    let begun = self.claiming.map_or(Ok(()), |slip| self.begin_claims(slip));
+                    begun.map_or_else(Ended::Wrong, |()| Ended::Done)
                 }
                 Err(illegal) => Ended::Wrong(illegal.to_string()),
             },
@@ -276,11 +227,15 @@ impl Twin {
 
     fn alloc(&mut self, request: &Request<'_>, cpu: u8) -> Ended {
         self.memory.platform().set_cpu(u32::from(cpu));
-        let judged = match self.memory.alloc(request) {
+        let said = self.memory.alloc(request);
+        self.memory.platform().set_cpu(0);
+        if self.claims.is_some() {
+            return self.judge_claimed(request, 0, said);
+        }
+        let judged = match said {
             Ok(range) => self.model.replay_alloc(request, range).map(|()| Ended::Done),
             Err(error) => self.model.judge_refusal(request, error).map(|()| Ended::Refused),
         };
-        self.memory.platform().set_cpu(0);
         judged.unwrap_or_else(|illegal| Ended::Wrong(illegal.to_string()))
     }
 
@@ -359,7 +314,8 @@ impl Twin {
         if ours != theirs {
             return Err(format!("free runs {ours:?}, and should be {theirs:?}"));
         }
-        self.compare_counts()
+        self.compare_counts()?;
+        self.compare_claims()
     }
 
     fn compare_counts(&self) -> Result<(), String> {
@@ -389,7 +345,7 @@ impl Twin {
 }
 
 /// Compares two answers.
-fn judge<T: PartialEq + fmt::Debug, E: PartialEq + fmt::Debug>(
+pub(super) fn judge<T: PartialEq + fmt::Debug, E: PartialEq + fmt::Debug>(
     ours: Result<T, E>,
     due: Result<T, E>,
 ) -> Ended {
@@ -398,54 +354,4 @@ fn judge<T: PartialEq + fmt::Debug, E: PartialEq + fmt::Debug>(
         (Err(a), Err(b)) if a == b => Ended::Refused,
         _ => Ended::Wrong(format!("said {ours:?}, and should have said {due:?}")),
     }
-}
-
-/// Every call worth making in a state that looks like this, right ones and wrong ones.
-pub(super) fn calls(seen: &Seen, two_heaps: bool, calls: &mut Vec<Call>) {
-    if seen.started {
-        for order in 0..=2 {
-            for cpu in 0..=1 {
-                calls.push(Call::Alloc { order, cpu, xen: false });
-                if two_heaps {
-                    calls.push(Call::Alloc { order, cpu, xen: true });
-                }
-            }
-        }
-        withdrawals(seen, calls);
-    } else {
-        for frames in [1, 3] {
-            calls.extend([false, true].map(|top| Call::Boot { frames, top }));
-        }
-    }
-    calls.push(Call::Start);
-    for frames in [1, 2, 4] {
-        calls.extend((0..=FRAMES - frames).map(|first| Call::Free { first, frames }));
-    }
-    for first in INITRD.0 - 1..INITRD.1 {
-        calls.extend([1, 3].map(|frames| Call::Release { first, frames }));
-    }
-    calls.push(Call::Look);
-}
-
-/// Frames of each kind are withdrawn, let back and referred to: the outermost of those that are alike.
-fn withdrawals(seen: &Seen, calls: &mut Vec<Call>) {
-    let numbered = || (0u8..).zip(seen.frames);
-    let first = |state| numbered().find(|(_, s)| *s == state).map(|(frame, _)| frame);
-    let last = |state| numbered().filter(|(_, s)| *s == state).last().map(|(frame, _)| frame);
-    use FrameState::{Free, Given, GivenOfflining, InUse, Offlined, Offlining};
-    let some = [first(Free), last(Free), first(InUse), last(Given), Some(KERNEL), Some(HOLE)];
-    calls.extend(some.into_iter().flatten().map(Call::Offline));
-    calls
-        .extend([last(Free), first(InUse), first(Offlined)].into_iter().flatten().map(Call::Break));
-    let leaving = |state| matches!(state, GivenOfflining | Offlining | Offlined);
-    calls.extend(numbered().filter(|(_, s)| leaving(*s)).map(|(frame, _)| Call::Online(frame)));
-    calls.extend(first(InUse).into_iter().chain(last(InUse)).map(Call::Refer));
-    let referred = (0..FRAMES).zip(seen.references).filter(|(_, count)| *count > 0);
-    calls.extend(referred.map(|(frame, _)| Call::Unrefer(frame)));
-    calls.extend(
-        [first(Free), Some(KERNEL)]
-            .into_iter()
-            .flatten()
-            .flat_map(|f| [Call::Online(f), Call::Unrefer(f)]),
-    );
 }

@@ -6,6 +6,16 @@
 //! alike, so a state does not say which of them is where.
 //!
 //! What is handed out is kept beside it as the callers know it: `held`.
+//!
+//! Where it is not step for step what ships, it is so for the number of states:
+//!
+//! * Nobody adopts the chunk, and none of its frames was never in the heap, is dirty or has an owner or a reference.
+//! * A CPU goes to a word by its hint. The library's quick paths remember words instead, and may come to one
+//!   whose hint is gone; they also leave the hint of a word that they empty, and clear it later. Who finds
+//!   that he cannot clear a hint tries no more; the library's slow paths do.
+//! * A free of a frame in a chunk with records, and a frame that comes back by `online`, are put and Busy is ended in
+//!   one step. Who takes the frame in between waits for the end of Busy, to vet it, and is one that takes it behind.
+//! * A CPU that takes looks at the record under Busy. The library reads it first, and is Busy only if it forbids.
 
 mod books;
 mod calls;
@@ -81,7 +91,7 @@ enum Pc {
     FreeSwap { frame: u8, old: u8 },
     FreeBusy { frame: u8 },
     FreeBusyHeld { frame: u8 },
-    FreeBusyEnd { frame: u8 },
+    FreeBusyEnd { frame: u8, late: bool },
     FreeCold { frame: u8 },
     FreeColdHeld { frame: u8 },
     FreeReview { frame: u8, late: bool },

@@ -147,13 +147,12 @@ impl Stake {
         Self { scope: AtomicU64::new(scope.number()), left: AtomicU64::new(0) }
     }
 
-    /// Makes it one of this scope, for the holder of the lock, unless it is of another.
-    fn choose(&self, scope: Scope) -> Result<(), ClaimError> {
-        let (chosen, now) = (scope.number(), self.scope.load(Ordering::Relaxed));
-        if now != chosen && now != UNCHOSEN {
+    /// Whether it may be one of this scope, for the holder of the lock: unless it is of another.
+    fn may_be_of(&self, scope: Scope) -> Result<(), ClaimError> {
+        let now = self.scope.load(Ordering::Relaxed);
+        if now != scope.number() && now != UNCHOSEN {
             return Err(ClaimError::OtherScope { scope: self.scope() });
         }
-        self.scope.store(chosen, Ordering::Relaxed);
         Ok(())
     }
 
@@ -205,8 +204,10 @@ impl<P: Platform> Memory<P> {
                 return Err(ClaimError::UnknownNode { node });
             }
             if desk.has_credits() {
-                let result = stake.choose(scope).and_then(|()| desk.stake(scope, frames));
+                let result = stake.may_be_of(scope).and_then(|()| desk.stake(scope, frames));
                 if result.is_ok() {
+                    // Only here: a refusal leaves it to the next claim to say.
+                    stake.scope.store(scope.number(), Ordering::Relaxed);
                     stake.restore(frames);
                 }
                 if result.is_ok() || counted || !desk.is_doubted() {

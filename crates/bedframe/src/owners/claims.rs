@@ -12,7 +12,8 @@ impl<P: Platform> Memory<P> {
     /// [accounted](crate::Accounting::Counted) frames of that memory out of the claim as long as some are left,
     /// and nobody else gets them meanwhile. What is left when the domain dies is released.
     ///
-    /// A domain has one claim. Who wants several, on several nodes, holds them as [`Claim`](crate::Claim)s.
+    /// A domain has one claim: its first says of what memory, as long as it lives. Who wants several, on several
+    /// nodes, holds them as [`Claim`](crate::Claim)s.
     ///
     /// # Errors
     ///

@@ -157,6 +157,8 @@ fn refusals_have_names() {
         assert_eq!(memory.claim(domain, scope, frames), Err(refusal));
         assert_eq!(all_claimed(&world), 10);
     }
+    // B's claims on the machine were refused, so it has yet to say of what memory it claims.
+    assert_eq!(memory.claim(B, Scope::Node(NodeId(1)), 1), Ok(()));
     assert!(memory.release_claim(DomainId(77), 1).is_err());
     let huge = Request::frames(u64::MAX);
     assert!(memory.alloc_for(A, &huge, COUNTED).is_err());

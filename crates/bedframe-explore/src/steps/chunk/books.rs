@@ -58,7 +58,9 @@ impl State {
     /// is refused, the other has done it.
     pub(super) fn credit_other(&mut self, frame: u8) -> bool {
         self.cpus.iter_mut().any(|cpu| match &mut cpu.pc {
-            Pc::FreeReview { frame: f, late } | Pc::FreeReviewHeld { frame: f, late }
+            Pc::FreeBusyEnd { frame: f, late }
+            | Pc::FreeReview { frame: f, late }
+            | Pc::FreeReviewHeld { frame: f, late }
                 if *f == frame && *late =>
             {
                 *late = false;
@@ -77,10 +79,13 @@ impl State {
     /// taken it or let it come back, that is no mistake that can always be seen; so neither happens meanwhile.
     pub(super) fn is_being_freed(&self, frame: u8) -> bool {
         self.cpus.iter().any(|cpu| {
-            matches!(cpu.pc, Pc::FreeEntry { frame: f } | Pc::FreeSpread { frame: f, .. }
+            let spreads = matches!(cpu.pc, Pc::FreeSpread { frame: f, word }
+                if f == frame && word <= frame / SIZE);
+            spreads
+                || matches!(cpu.pc, Pc::FreeEntry { frame: f }
                 | Pc::FreeLoad { frame: f } | Pc::FreeSwap { frame: f, .. }
                 | Pc::FreeBusy { frame: f } | Pc::FreeBusyHeld { frame: f }
-                | Pc::FreeBusyEnd { frame: f } | Pc::FreeCold { frame: f }
+                | Pc::FreeBusyEnd { frame: f, late: true } | Pc::FreeCold { frame: f }
                 | Pc::FreeColdHeld { frame: f }
                 | Pc::FreeReview { frame: f, late: true }
                 | Pc::FreeReviewHeld { frame: f, late: true } if f == frame)

@@ -130,13 +130,25 @@ impl Chunk {
                 }
             }
             Pc::FreeSpread { frame, word } if word < WORDS => {
+                let (at, mask) = place(frame);
                 s.free[usize::from(word)] = 0;
+                if at == usize::from(word) {
+                    // What else waits for it looks at the entry first, and so at Busy.
+                    if s.record(frame) == Record::Offlining {
+                        s.records[usize::from(frame)] = Record::Offlined;
+                    } else {
+                        s.free[at] = mask;
+                    }
+                    let late = s.given_back(frame);
+                    s.done(late);
+                }
                 Pc::FreeSpread { frame, word: word + 1 }
             }
             Pc::FreeSpread { frame, .. } => {
-                (s.kind, s.hints) = (Kind::Broken, 0);
+                let put = s.record(frame) != Record::Offlined;
+                (s.kind, s.hints) = (Kind::Broken, u8::from(put) << (frame / SIZE));
                 s.release();
-                Pc::FreeEntry { frame }
+                Pc::Ripe
             }
             Pc::FreeLoad { frame } => {
                 let (word, mask) = place(frame);
@@ -159,27 +171,29 @@ impl Chunk {
                     return Some(());
                 }
                 s.free[word] |= mask;
-                self.behind_free(s, frame)
+                let late = s.given_back(frame);
+                self.behind_put(s, frame, late)
             }
             Pc::FreeBusy { frame } => {
                 s.hold()?;
                 Pc::FreeBusyHeld { frame }
             }
             Pc::FreeBusyHeld { frame } => {
-                let (word, _) = place(frame);
-                if s.kind == Kind::Broken && !s.exceptional && s.free[word] == 0 {
-                    Pc::FreeBusyEnd { frame }
+                let (word, mask) = place(frame);
+                if s.kind == Kind::Broken && !s.exceptional && s.free[word] & mask == 0 {
+                    // From here on it can be taken by who read the entry before it was Busy.
+                    s.free[word] |= mask;
+                    let late = s.given_back(frame);
+                    Pc::FreeBusyEnd { frame, late }
                 } else {
                     s.release();
                     Pc::FreeEntry { frame }
                 }
             }
-            Pc::FreeBusyEnd { frame } => {
-                let (word, mask) = place(frame);
-                s.free[word] = mask;
-                s.hints |= 1 << word;
+            Pc::FreeBusyEnd { frame, late } => {
+                s.hints |= 1 << (frame / SIZE);
                 s.release();
-                self.behind_free(s, frame)
+                self.behind_put(s, frame, late)
             }
             Pc::FreeCold { frame } => {
                 s.hold()?;
@@ -284,10 +298,9 @@ impl Chunk {
                     s.cpus[cpu].pc = Pc::Idle;
                     return Some(());
                 }
-                if s.kind != Kind::Broken {
-                    s.free = [if s.kind == Kind::WholeFree { FULL } else { 0 }; WORDS as usize];
-                    s.hints = if s.kind == Kind::WholeFree { (1 << WORDS) - 1 } else { 0 };
-                    s.kind = Kind::Broken;
+                if s.kind == Kind::WholeFree {
+                    s.free = [FULL; WORDS as usize];
+                    (s.kind, s.hints) = (Kind::Broken, (1 << WORDS) - 1);
                 }
                 let was_free = s.free[word] & mask != 0;
                 s.free[word] &= !mask;
@@ -324,8 +337,7 @@ impl Chunk {
     }
 
     /// What a free does behind its step on the plane.
-    fn behind_free(&self, s: &mut State, frame: u8) -> Pc {
-        let late = s.given_back(frame);
+    fn behind_put(&self, s: &mut State, frame: u8, late: bool) -> Pc {
         if self.makes(Mistake::FlagReadFirst) {
             s.done(late);
             return Pc::Ripe;

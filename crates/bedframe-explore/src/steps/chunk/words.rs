@@ -33,8 +33,9 @@ impl Pc {
             Pc::TakeVetHeld { frame } => format!("Busy, looks at frame {frame}'s record"),
             Pc::WholeSwap => "takes the chunk by its entry".into(),
             Pc::FreeSpread { word, .. } => format!("Busy, writes word {word} of the plane"),
-            Pc::FreeLoad { frame } | Pc::FreeBusyHeld { frame } => {
-                format!("reads word {}", frame / SIZE)
+            Pc::FreeLoad { frame } => format!("reads word {}", frame / SIZE),
+            Pc::FreeBusyHeld { frame } => {
+                format!("Busy, puts frame {frame} into its word if it is not there")
             }
             Pc::FreeSwap { frame, .. } => format!("puts frame {frame} into its word"),
             Pc::FreeBusy { .. }
@@ -42,7 +43,9 @@ impl Pc {
             | Pc::MergeBusy
             | Pc::OfflineBusy { .. }
             | Pc::OnlineBusy { .. } => "becomes the holder of Busy".into(),
-            Pc::FreeBusyEnd { frame } => format!("puts frame {frame} into its word, and ends Busy"),
+            Pc::FreeBusyEnd { frame, .. } => {
+                format!("sets the hint of word {}, and ends Busy", frame / SIZE)
+            }
             Pc::FreeColdHeld { frame } => {
                 format!("frees frame {frame} as its record says, ends Busy")
             }
