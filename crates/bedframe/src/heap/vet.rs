@@ -6,10 +6,10 @@ use super::{Heap, Piece, Quick, Taken};
 use crate::addr::FrameRange;
 use crate::credits::Toll;
 use crate::error::FreeError;
-use crate::index::{Contents, Leaving, OfflineRefusal, Span, Vetted, WORDS};
+use crate::index::{ChunkState, Contents, Entry, Leaving, OfflineRefusal, Span, Vetted, WORDS};
 use crate::platform::Platform;
 use crate::state::PageState;
-use crate::sync::fence_after_rmw;
+use crate::sync::{AtomicU32, Ordering, fence_after_rmw};
 use crate::tlb::{Stamp, TlbClock};
 
 impl<P: Platform> Heap<'_, P> {
@@ -47,6 +47,11 @@ impl<P: Platform> Heap<'_, P> {
         let (mut at, mut newest) = (start, Stamp::NONE);
         while let Some(piece) = self.piece_before(at, end) {
             at = piece.end();
+            // Nearly all are ordinary, and then the entry is all that is looked for.
+            let words = self.directory.words_in(piece.segment, piece.start);
+            if words.is_some_and(|words| is_ordinary(words.entry)) {
+                continue;
+            }
             let Some(chunk) = self.chunk_of(&piece) else { continue };
             if !chunk.settled(self.cpu.platform).is_exceptional() {
                 continue;
@@ -157,4 +162,11 @@ impl<P: Platform> Heap<'_, P> {
             kept_error(piece.frame(bit), kept, u64::from(bit - piece.span.first))
         })
     }
+}
+
+/// Whether nobody is Busy with a chunk, and no frame of it is exceptional.
+fn is_ordinary(entry: &AtomicU32) -> bool {
+    // Acquire, as in `Chunk::settled`, whose answer this is where nobody is Busy.
+    let now = Entry(entry.load(Ordering::Acquire));
+    !now.is(ChunkState::Busy) && !now.is_exceptional()
 }
