@@ -33,7 +33,9 @@ pub fn run(missed: bool, last: bool) -> Result<ExitCode> {
             }
         };
         fs::create_dir_all(root().join("target"))?;
-        line.words(["--lcov", "--output-path", REPORT]).run()?;
+        // Machines of terabytes take long where each step is counted, and run the lines of smaller ones.
+        let line = line.words(["--lcov", "--output-path", REPORT]);
+        line.words(["--", "--skip", "giant_worlds"]).run()?;
     }
     let report = fs::read_to_string(root().join(REPORT)).context(REPORT)?;
     let left_out = source::sources(&format!("{SOURCES}lib.rs"))?;
