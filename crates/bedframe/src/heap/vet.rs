@@ -53,9 +53,6 @@ impl<P: Platform> Heap<'_, P> {
                 continue;
             }
             let Some(chunk) = self.chunk_of(&piece) else { continue };
-            if !chunk.settled(self.cpu.platform).is_exceptional() {
-                continue;
-            }
             let Vetted { spoiled, stamp } = chunk.vet(self.cpu.platform, piece.span);
             if spoiled != [0; WORDS] {
                 self.put_rest(start, end);

@@ -7,8 +7,6 @@
 mod entries;
 mod tables;
 
-use core::cell::Cell;
-
 use tables::{order_banks, write_windows};
 
 use super::directory::Directory;
@@ -50,9 +48,21 @@ pub(crate) struct Build<'a, P> {
     pub(crate) with_records: bool,
     /// Told of frames that are taken from the running heap.
     pub(crate) toll: &'a dyn Toll,
-    /// Set where it failed for frames that some CPU may reach which was not flushed since: it is to be tried
-    /// again once all have been.
-    pub(crate) stale: &'a Cell<Stamp>,
+}
+
+/// Why nothing was built.
+pub(crate) enum Unbuilt {
+    /// It cannot be.
+    Refused(MapError),
+    /// Some CPU may reach frames that are to be metadata, having not been flushed since: to be tried again
+    /// once all have been.
+    Stale(Stamp),
+}
+
+impl From<MapError> for Unbuilt {
+    fn from(error: MapError) -> Self {
+        Unbuilt::Refused(error)
+    }
 }
 
 /// How large the tables will be.
@@ -187,20 +197,20 @@ impl<'a, P: Platform> Build<'a, P> {
 
     /// Takes `bytes` of mapped memory for metadata, on `node` if there is room: of the fresh memory
     /// if it is mapped, else of the heap's. The frames are Bedframe's own from now on.
-    fn carve(&mut self, bytes: u64, node: NodeId) -> Result<u64, MapError> {
+    fn carve(&mut self, bytes: u64, node: NodeId) -> Result<u64, Unbuilt> {
         let frames = bytes.div_ceil(FRAME_SIZE).max(1);
         let request = Request::frames(frames).prefer(node).pool(Pool::Xen);
-        let failed = MapError::NoMetadata { frames };
+        let failed = || MapError::NoMetadata { frames };
         let mapped = self.xen_heap.mapped();
         let within = self.fresh.intersect(mapped);
         let found = match self.ledger.find_boot(self.platform, &request, within) {
             Some(found) => found,
-            None => self.take_from_heap(frames, node).ok_or(failed)?,
+            None => self.take_from_heap(frames, node)?.ok_or_else(failed)?,
         };
         let own = |attr: Attr| attr.with_kind(Kind::Metadata);
         if self.ledger.set_for_now(self.platform, found, own).is_err() {
             self.give_to_heap(found);
-            return Err(failed);
+            return Err(failed().into());
         }
         Ok(found.start().address())
     }
@@ -230,19 +240,18 @@ impl<'a, P: Platform> Build<'a, P> {
     /// In whole words of the planes, and kept so: a second free of one of these frames that began
     /// while it was somebody's, and goes on only now, meets a word of zeros, and so has to become
     /// the holder of Busy and to see that the frame is not the heap's any more.
-    fn take_from_heap(&self, frames: u64, node: NodeId) -> Option<FrameRange> {
-        let heap = self.heap()?;
+    fn take_from_heap(&self, frames: u64, node: NodeId) -> Result<Option<FrameRange>, Unbuilt> {
+        let Some(heap) = self.heap() else { return Ok(None) };
         let request = Request::frames(whole_words(frames)).align(64).prefer(node).pool(Pool::Xen);
-        let (range, stamp) = heap.alloc_unflushed(&request, self.toll).ok()?;
+        let Ok((range, stamp)) = heap.alloc_unflushed(&request, self.toll) else { return Ok(None) };
         if heap.is_stale(stamp) {
             // Ours since a moment ago: not refused.
             let _ = heap.commit(range, 0, Putting::AsTaken);
-            self.stale.set(stamp);
-            return None;
+            return Err(Unbuilt::Stale(stamp));
         }
         self.toll.lost(range);
         heap.withdraw(range);
-        Some(range)
+        Ok(Some(range))
     }
 
     /// Undoes that; does nothing with fresh memory.
@@ -257,7 +266,7 @@ impl<'a, P: Platform> Build<'a, P> {
     }
 
     /// Builds everything; returns the address of the header. An error leaves the ledger as it was.
-    pub(crate) fn build(mut self) -> Result<u64, MapError> {
+    pub(crate) fn build(mut self) -> Result<u64, Unbuilt> {
         let sizes = self.sizes()?;
         let (_, end) = self.lay_out(0, &sizes);
         let bytes = end + sizes.small_arenas;
@@ -284,7 +293,7 @@ impl<'a, P: Platform> Build<'a, P> {
     }
 
     /// Carves each arena, small ones from `small` on, and writes where they are.
-    fn carve_arenas(&mut self, arenas: Table, small: u64) -> Result<(), MapError> {
+    fn carve_arenas(&mut self, arenas: Table, small: u64) -> Result<(), Unbuilt> {
         let old = self.old_arenas();
         let arenas = self.table::<ArenaDesc>(arenas);
         for (arena, old) in arenas.iter_mut().zip(old) {

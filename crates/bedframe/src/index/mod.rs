@@ -17,7 +17,7 @@ mod span;
 mod summary;
 
 pub(crate) use arena::{Arena, Wanted};
-pub(crate) use build::Build;
+pub(crate) use build::{Build, Unbuilt};
 pub(crate) use chunk::{
     Chunk, Contents, CountRefusal, Look, OfflineRefusal, Opened, PutRefusal, Unit, Vetted, Words,
 };

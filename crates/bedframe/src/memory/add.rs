@@ -1,18 +1,15 @@
 //! Telling Bedframe of memory: RAM, reservations, bad frames; at boot and when more is plugged in.
 
-use core::cell::Cell;
-
 use super::{Boot, Memory};
 use crate::addr::{FrameRange, Mfn};
 use crate::credits::Passing;
 use crate::error::MapError;
-use crate::index::Build;
+use crate::index::{Build, Unbuilt};
 use crate::ledger::{Attr, Kind};
 use crate::node::NodeId;
 use crate::platform::Platform;
 use crate::pools::XenHeap;
 use crate::state::PageState;
-use crate::tlb::Stamp;
 
 impl<P: Platform> Memory<P> {
     /// Says how the Xen heap and the domain heap share memory, and by that which RAM is mapped.
@@ -56,23 +53,20 @@ impl<P: Platform> Memory<P> {
             return Err(MapError::BadRange { range });
         }
         loop {
-            let stale = Cell::new(Stamp::NONE);
-            let added = self.try_add_ram(range, node, &stale);
-            let Some(heap) = self.heap().filter(|_| stale.get() != Stamp::NONE) else {
-                return added;
-            };
-            // What was to be metadata came back from an owner. Nothing is held here, so CPUs can be flushed.
-            heap.flush_since(stale.get());
+            match self.try_add_ram(range, node) {
+                Ok(added) => return Ok(added),
+                Err(Unbuilt::Refused(error)) => return Err(error),
+                // What was to be metadata came back from an owner. Nothing is held here, so CPUs can be flushed.
+                Err(Unbuilt::Stale(stamp)) => {
+                    if let Some(heap) = self.heap() {
+                        heap.flush_since(stamp);
+                    }
+                }
+            }
         }
     }
 
-    /// The same; fails and sets `stale` where CPUs are to be flushed first.
-    fn try_add_ram(
-        &self,
-        range: FrameRange,
-        node: NodeId,
-        stale: &Cell<Stamp>,
-    ) -> Result<u64, MapError> {
+    fn try_add_ram(&self, range: FrameRange, node: NodeId) -> Result<u64, Unbuilt> {
         let mut boot = self.boot.lock(&self.platform);
         // The new frames, and the range that they lie in.
         let (mut new, mut stretch) = (0, FrameRange::EMPTY);
@@ -82,7 +76,7 @@ impl<P: Platform> Memory<P> {
                 stretch = FrameRange::new(start, piece.end()).unwrap_or(piece);
                 new += piece.frames();
             } else if attr.node() != node {
-                return Err(MapError::OtherNode { frame: piece.start(), node: attr.node() });
+                return Err(MapError::OtherNode { frame: piece.start(), node: attr.node() }.into());
             }
         }
         if new == 0 {
@@ -93,9 +87,9 @@ impl<P: Platform> Memory<P> {
             let mapped = boot.mapped();
             boot.ledger.refill(&self.platform, mapped);
         } else if stretch.frames() != new {
-            return Err(MapError::BadRange { range });
+            return Err(MapError::BadRange { range }.into());
         } else {
-            let added = self.hot_add(&mut boot, stretch, node, stale);
+            let added = self.hot_add(&mut boot, stretch, node);
             drop(boot);
             // What came in, or was taken for metadata and given back, has not been counted.
             self.doubt_put();
@@ -129,13 +123,7 @@ impl<P: Platform> Memory<P> {
         added
     }
 
-    fn hot_add(
-        &self,
-        boot: &mut Boot,
-        fresh: FrameRange,
-        node: NodeId,
-        stale: &Cell<Stamp>,
-    ) -> Result<(), MapError> {
+    fn hot_add(&self, boot: &mut Boot, fresh: FrameRange, node: NodeId) -> Result<(), Unbuilt> {
         let Some(heap) = self.heap() else { return Ok(()) };
         self.note_ram(boot, fresh, node)?;
         let Boot { ledger, xen_heap, .. } = boot;
@@ -148,7 +136,6 @@ impl<P: Platform> Memory<P> {
             cpus: 0,
             with_records: self.with_records,
             toll: &Passing(self),
-            stale,
         };
         match build.build() {
             Ok(address) => {

@@ -18,13 +18,11 @@ pub use references::ReferenceError;
 pub use statistics::{FreeMemory, RangeKind, StateCounts};
 pub use validate::Contradiction;
 
-use core::cell::Cell;
-
 use crate::addr::{FrameRange, Mfn};
 use crate::credits::{Credits, Passing};
 use crate::error::MapError;
 use crate::heap::{AskLedger, Heap};
-use crate::index::{Build, ChunkState, Directory};
+use crate::index::{Build, ChunkState, Directory, Unbuilt};
 use crate::ledger::{Attr, Kind, Ledger};
 use crate::lock::Lock;
 use crate::platform::Platform;
@@ -32,7 +30,6 @@ use crate::pools::XenHeap;
 use crate::scrub::ScrubPolicy;
 use crate::state::PageState;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::tlb::Stamp;
 
 /// Physical memory, from the first usable byte on.
 ///
@@ -277,10 +274,12 @@ impl<P: Platform> Memory<P> {
             cpus,
             with_records: self.with_records,
             toll: &Passing(self),
-            // No owner had anything yet.
-            stale: &Cell::new(Stamp::NONE),
         };
-        let address = build.build()?;
+        let address = build.build().map_err(|unbuilt| match unbuilt {
+            Unbuilt::Refused(error) => error,
+            // Only frames of a heap can be stale, and none runs yet.
+            Unbuilt::Stale(_) => MapError::NoMetadata { frames: 1 },
+        })?;
         ledger.hand_over(&self.platform, FrameRange::ALL);
         self.publish(address);
         if let Some(heap) = self.heap()
