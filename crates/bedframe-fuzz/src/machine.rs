@@ -3,9 +3,9 @@
 use std::cell::Cell;
 
 use bedframe::{
-    CpuId, FreeError, InterruptMask, Mfn, NodeId, Notice, Platform, Scope, StaleCpus, Unscrubbed,
+    CpuId, FreeError, InterruptMask, Mfn, Notice, Platform, Scope, StaleCpus, Unscrubbed,
 };
-use bedframe_hosted::{HostedPlatform, interrupt_count};
+use bedframe_hosted::{HostedPlatform, interrupt_count, leave_to_hosted};
 
 use crate::world::moment;
 
@@ -29,26 +29,16 @@ pub(crate) struct Machine(pub(crate) HostedPlatform);
 // SAFETY: 1, 2, 3. All of it is the hosted platform's, which keeps the contract. A moment calls into the
 // same `Memory` only while interrupts are not masked, which is when another CPU may.
 unsafe impl Platform for Machine {
+    leave_to_hosted!(0: frame_of, node, distance, defers_flushes);
+
     fn frame_ptr(&self, frame: Mfn) -> *mut u8 {
         moment();
         self.0.frame_ptr(frame)
     }
 
-    fn frame_of(&self, address: *const u8) -> Option<Mfn> {
-        self.0.frame_of(address)
-    }
-
     fn cpu(&self) -> CpuId {
         moment();
         self.0.cpu()
-    }
-
-    fn node(&self) -> NodeId {
-        self.0.node()
-    }
-
-    fn distance(&self, from: NodeId, to: NodeId) -> u32 {
-        self.0.distance(from, to)
     }
 
     fn mask_interrupts(&self) -> InterruptMask {
@@ -64,10 +54,6 @@ unsafe impl Platform for Machine {
     fn pause(&self) {
         PAUSES.set(PAUSES.get() + 1);
         assert!(PAUSES.get() < PATIENCE, "a call waits for what nobody will do");
-    }
-
-    fn defers_flushes(&self) -> bool {
-        self.0.defers_flushes()
     }
 
     fn flush_tlbs(&self, stale: &StaleCpus<'_>) {

@@ -26,6 +26,9 @@
 //! [`HostedWindow`] is page tables for a [`Vmap`](bedframe::Vmap). Its mappings are real ones of the
 //! same file, page by page: what is written through one is in the frames, and a guard page faults.
 //!
+//! A machine of one's own, which breaks or waits where a test wants it to, leaves the rest to this one by
+//! [`leave_to_hosted`].
+//!
 //! # Whose bytes
 //!
 //! The methods of [`HostedMemory`] that write are safe, because the memory is nobody's until it is
@@ -39,6 +42,7 @@
 mod area;
 mod content;
 mod error;
+mod leave;
 mod mapping;
 mod memory;
 mod platform;

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use bedframe::{CpuId, FreeError, InterruptMask, Mfn, NodeId, Platform};
-use bedframe_hosted::{HostedMemory, HostedPlatform};
+use bedframe::{CpuId, FreeError, InterruptMask, Mfn, Platform};
+use bedframe_hosted::{HostedMemory, HostedPlatform, leave_to_hosted};
 
 thread_local! {
     static CHANCE: Cell<(u64, bool)> = const { Cell::new((0, false)) };
@@ -63,26 +63,16 @@ fn delay() {
 // by this program through `content` alone, which is told of frames that are held. 3. No code
 // interrupts a thread.
 unsafe impl Platform for StressPlatform {
+    leave_to_hosted!(hosted: frame_of, node, distance, pause);
+
     fn frame_ptr(&self, frame: Mfn) -> *mut u8 {
         delay();
         self.hosted.frame_ptr(frame)
     }
 
-    fn frame_of(&self, address: *const u8) -> Option<Mfn> {
-        self.hosted.frame_of(address)
-    }
-
     fn cpu(&self) -> CpuId {
         delay();
         self.hosted.cpu()
-    }
-
-    fn node(&self) -> NodeId {
-        self.hosted.node()
-    }
-
-    fn distance(&self, from: NodeId, to: NodeId) -> u32 {
-        self.hosted.distance(from, to)
     }
 
     fn mask_interrupts(&self) -> InterruptMask {
@@ -93,10 +83,6 @@ unsafe impl Platform for StressPlatform {
     fn restore_interrupts(&self, mask: InterruptMask) {
         delay();
         self.hosted.restore_interrupts(mask);
-    }
-
-    fn pause(&self) {
-        self.hosted.pause();
     }
 
     fn misuse(&self, _: &FreeError) {

@@ -6,10 +6,10 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use bedframe::{
-    Accounting, CpuId, DomainId, FrameRange, FreeError, InterruptMask, Memory, Mfn, NodeId, Order,
-    Platform, RangeKind, Request, StaleCpus, Unscrubbed, XenHeap,
+    Accounting, CpuId, DomainId, FrameRange, FreeError, Memory, Mfn, NodeId, Order, Platform,
+    RangeKind, Request, StaleCpus, Unscrubbed, XenHeap,
 };
-use bedframe_hosted::{HostedMemory, HostedPlatform, interrupt_count};
+use bedframe_hosted::{HostedMemory, HostedPlatform, interrupt_count, leave_to_hosted};
 use proptest::prelude::*;
 
 const FRAMES: u64 = 4096;
@@ -52,25 +52,7 @@ impl Machine {
 
 // SAFETY: All but flushes is the hosted machine's, whose promises are these.
 unsafe impl Platform for Machine {
-    fn frame_ptr(&self, frame: Mfn) -> *mut u8 {
-        self.hosted.frame_ptr(frame)
-    }
-
-    fn frame_of(&self, address: *const u8) -> Option<Mfn> {
-        self.hosted.frame_of(address)
-    }
-
-    fn cpu(&self) -> CpuId {
-        self.hosted.cpu()
-    }
-
-    fn mask_interrupts(&self) -> InterruptMask {
-        self.hosted.mask_interrupts()
-    }
-
-    fn restore_interrupts(&self, mask: InterruptMask) {
-        self.hosted.restore_interrupts(mask);
-    }
+    leave_to_hosted!(hosted: frame_ptr, frame_of, cpu, mask_interrupts, restore_interrupts);
 
     fn misuse(&self, error: &FreeError) {
         panic!("{error}");

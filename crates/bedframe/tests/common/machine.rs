@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
-use bedframe::{CpuId, FreeError, InterruptMask, Mfn, NodeId, Notice, Platform, Scope};
-use bedframe_hosted::{HostedPlatform, interrupt_count};
+use bedframe::{InterruptMask, Mfn, Notice, Platform, Scope};
+use bedframe_hosted::{HostedPlatform, interrupt_count, leave_to_hosted};
 
 thread_local! {
     static COUNTDOWN: Cell<u32> = const { Cell::new(0) };
@@ -86,6 +86,8 @@ impl Deref for Machine {
 
 // SAFETY: the hosted platform keeps the contract, and frames are renamed one to one.
 unsafe impl Platform for Machine {
+    leave_to_hosted!(hosted: cpu, node, distance, restore_interrupts, pause, misuse);
+
     fn frame_ptr(&self, frame: Mfn) -> *mut u8 {
         moment();
         self.hosted.frame_ptr(self.hosted_frame(frame))
@@ -95,18 +97,6 @@ unsafe impl Platform for Machine {
         self.hosted.frame_of(address).map(|frame| Mfn::new(frame.get() + self.base))
     }
 
-    fn cpu(&self) -> CpuId {
-        self.hosted.cpu()
-    }
-
-    fn node(&self) -> NodeId {
-        self.hosted.node()
-    }
-
-    fn distance(&self, from: NodeId, to: NodeId) -> u32 {
-        self.hosted.distance(from, to)
-    }
-
     fn mask_interrupts(&self) -> InterruptMask {
         moment();
         let mask = self.hosted.mask_interrupts();
@@ -114,20 +104,8 @@ unsafe impl Platform for Machine {
         mask
     }
 
-    fn restore_interrupts(&self, mask: InterruptMask) {
-        self.hosted.restore_interrupts(mask);
-    }
-
-    fn pause(&self) {
-        self.hosted.pause();
-    }
-
     fn low_memory(&self, scope: Scope, notice: Notice) {
         assert_eq!(interrupt_count().depth, 0, "told while something is held");
         self.notices.lock().unwrap().push((scope, notice));
-    }
-
-    fn misuse(&self, error: &FreeError) {
-        self.hosted.misuse(error);
     }
 }

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use bedframe::{
-    CpuId, FrameRange, FreeError, InterruptMask, MapError, Memory, Mfn, NodeId, Notice, Platform,
-    Scope, StaleCpus, Unscrubbed, XenHeap,
+    CpuId, FrameRange, FreeError, MapError, Memory, Mfn, NodeId, Notice, Platform, Scope,
+    StaleCpus, Unscrubbed, XenHeap,
 };
-use bedframe_hosted::{HostedMemory, HostedPlatform, interrupt_count};
+use bedframe_hosted::{HostedMemory, HostedPlatform, interrupt_count, leave_to_hosted};
 
 use crate::common::{mfn, range};
 
@@ -46,9 +46,9 @@ pub struct Machine {
 }
 
 macro_rules! hooks {
-    ($($set:ident, $hook:ident, $of:ty;)*) => { $(
+    ($($hook:ident, $of:ty;)*) => { $(
         /// Has this called, from now on.
-        pub fn $set(&self, hook: impl Fn($of) + Send + Sync + 'static) {
+        pub fn $hook(&self, hook: impl Fn($of) + Send + Sync + 'static) {
             *self.faults.$hook.lock().unwrap() = Some(Arc::new(hook));
         }
     )* };
@@ -56,12 +56,12 @@ macro_rules! hooks {
 
 impl Machine {
     hooks! {
-        on_low, on_low, (Scope, Notice);
-        on_misuse, on_misuse, FreeError;
-        on_flush, on_flush, ();
-        on_pause, on_pause, ();
-        on_scrub, on_scrub, Mfn;
-        on_cache_flush, on_cache_flush, FrameRange;
+        on_low, (Scope, Notice);
+        on_misuse, FreeError;
+        on_flush, ();
+        on_pause, ();
+        on_scrub, Mfn;
+        on_cache_flush, FrameRange;
     }
 
     /// The frames from 0 to `end`, of which those are mapped that the Xen heap says.
@@ -122,13 +122,7 @@ impl Deref for Machine {
 
 // SAFETY: the hosted platform keeps the contract; what is told to fail is nothing that it speaks of.
 unsafe impl Platform for Machine {
-    fn frame_ptr(&self, frame: Mfn) -> *mut u8 {
-        self.hosted.frame_ptr(frame)
-    }
-
-    fn frame_of(&self, address: *const u8) -> Option<Mfn> {
-        self.hosted.frame_of(address)
-    }
+    leave_to_hosted!(hosted: frame_ptr, frame_of, mask_interrupts, restore_interrupts);
 
     fn cpu(&self) -> CpuId {
         CpuId(self.answer(self.hosted.cpu().0))
@@ -144,14 +138,6 @@ unsafe impl Platform for Machine {
         }
         let asked = self.faults.asked.fetch_add(1, Relaxed);
         [0, u32::MAX, 10, asked, asked.wrapping_mul(0x9e37_79b9)][asked as usize % 5]
-    }
-
-    fn mask_interrupts(&self) -> InterruptMask {
-        self.hosted.mask_interrupts()
-    }
-
-    fn restore_interrupts(&self, mask: InterruptMask) {
-        self.hosted.restore_interrupts(mask);
     }
 
     fn pause(&self) {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use bedframe::{CpuId, FrameRange, Memory, Mfn, NodeId, Platform, StaleCpus, Unscrubbed};
-use bedframe_hosted::{HostedMemory, HostedPlatform};
+use bedframe_hosted::{HostedMemory, HostedPlatform, leave_to_hosted};
 
 use crate::A;
 use crate::common::range;
@@ -38,17 +38,7 @@ impl Watched {
 
 // SAFETY: all but what is noted is the hosted machine's, whose promises are these.
 unsafe impl Platform for Watched {
-    fn frame_ptr(&self, frame: Mfn) -> *mut u8 {
-        self.hosted.frame_ptr(frame)
-    }
-
-    fn frame_of(&self, address: *const u8) -> Option<Mfn> {
-        self.hosted.frame_of(address)
-    }
-
-    fn cpu(&self) -> CpuId {
-        self.hosted.cpu()
-    }
+    leave_to_hosted!(hosted: frame_ptr, frame_of, cpu);
 
     fn defers_flushes(&self) -> bool {
         true

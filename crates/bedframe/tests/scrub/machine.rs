@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
 use bedframe::{
-    CpuId, FrameRange, FreeError, InterruptMask, MapError, Memory, Mfn, NodeId, PageState,
-    Platform, Request, Unscrubbed, XenHeap,
+    FrameRange, InterruptMask, MapError, Memory, Mfn, NodeId, PageState, Platform, Request,
+    Unscrubbed, XenHeap,
 };
-use bedframe_hosted::{HostedMemory, HostedPlatform};
+use bedframe_hosted::{HostedMemory, HostedPlatform, leave_to_hosted};
 
 pub fn mfn(number: u64) -> Mfn {
     Mfn::new(number)
@@ -73,21 +73,7 @@ impl Machine {
 
 // SAFETY: the hosted platform keeps the contract.
 unsafe impl Platform for Machine {
-    fn frame_ptr(&self, frame: Mfn) -> *mut u8 {
-        self.hosted.frame_ptr(frame)
-    }
-
-    fn frame_of(&self, address: *const u8) -> Option<Mfn> {
-        self.hosted.frame_of(address)
-    }
-
-    fn cpu(&self) -> CpuId {
-        self.hosted.cpu()
-    }
-
-    fn node(&self) -> NodeId {
-        self.hosted.node()
-    }
+    leave_to_hosted!(hosted: frame_ptr, frame_of, cpu, node, misuse);
 
     fn mask_interrupts(&self) -> InterruptMask {
         InterruptMask(MASKED.replace(MASKED.get() + 1))
@@ -107,10 +93,6 @@ unsafe impl Platform for Machine {
 
     fn pause(&self) {
         std::thread::yield_now();
-    }
-
-    fn misuse(&self, error: &FreeError) {
-        self.hosted.misuse(error);
     }
 
     unsafe fn scrub(&self, frame: Mfn, mapped: bool, pattern: u64) -> Result<(), Unscrubbed> {
