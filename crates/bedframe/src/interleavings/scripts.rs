@@ -21,29 +21,50 @@ use crate::request::Request;
 use crate::sync::checked::{begin, end};
 
 /// Calls that each CPU makes.
-const CALLS: u32 = 40;
-/// As many words as the world has, and more.
-const WORDS: usize = 1024;
+const CALLS: u64 = 40;
 
 /// What is handed out, over all CPUs. Asked between calls, so its lock is the system's.
-pub(super) type Owned = Mutex<BTreeSet<u64>>;
+type Owned = Mutex<BTreeSet<u64>>;
 
-pub(super) fn take(owned: &Owned, range: FrameRange) {
+fn take(owned: &Owned, range: FrameRange) {
     let mut owned = owned.lock().unwrap();
     assert!(range.iter().all(|frame| owned.insert(frame.get())), "{range:?} handed out twice");
 }
 
-pub(super) fn put(owned: &Owned, range: FrameRange) {
+fn put(owned: &Owned, range: FrameRange) {
     let mut owned = owned.lock().unwrap();
     assert!(range.iter().all(|frame| owned.remove(&frame.get())));
 }
 
-/// One CPU: allocates and frees blocks of any order, in whole and in part.
-fn run(world: &World, owned: &Owned, mut mine: Vec<FrameRange>) {
-    for _ in 0..CALLS {
-        let draw = thread_rng().gen_range(0..100u32);
-        if mine.is_empty() || draw < 50 {
-            let order = [0, 0, 0, 0, 1, 3, 6, 8, 9, 9][draw as usize % 10];
+/// Who says what the CPUs do.
+pub(super) trait Choices: Clone + Send + 'static {
+    /// A number below `bound`.
+    fn below(&self, bound: u64) -> u64;
+
+    /// How many calls a CPU makes.
+    fn calls(&self) -> u64;
+}
+
+/// The schedule's own random numbers.
+#[derive(Clone)]
+struct Drawn;
+
+impl Choices for Drawn {
+    fn below(&self, bound: u64) -> u64 {
+        thread_rng().gen_range(0..bound)
+    }
+
+    fn calls(&self) -> u64 {
+        CALLS
+    }
+}
+
+/// One CPU: allocates, frees in whole and in part, refers, withdraws, scrubs.
+fn run(world: &World, owned: &Owned, choices: &impl Choices, mut mine: Vec<FrameRange>) {
+    for _ in 0..choices.calls() {
+        let what = choices.below(16);
+        if mine.is_empty() || what < 6 {
+            let order = [0, 0, 0, 1, 3, 6, 8, 9][choices.below(8) as usize];
             match world.alloc(&Request::order(Order::new(order).unwrap())) {
                 Ok(range) => {
                     take(owned, range);
@@ -54,18 +75,36 @@ fn run(world: &World, owned: &Owned, mut mine: Vec<FrameRange>) {
             }
             continue;
         }
-        let at = thread_rng().gen_range(0..mine.len());
-        let mut range = mine.swap_remove(at);
-        if range.frames() > 1 && draw % 3 == 0 {
-            // Keep what comes behind.
-            let cut = range.start().get() + thread_rng().gen_range(1..range.frames());
-            let (start, end) = (range.start().get(), range.end().get());
-            mine.push(frames(cut, end - cut));
-            range = frames(start, cut - start);
-        }
-        put(owned, range);
-        if let Err(error) = world.free(range) {
-            panic!("a free of what was ours is refused: {error}");
+        let at = choices.below(mine.len() as u64) as usize;
+        let frame = mine[at].start();
+        match what {
+            6..12 => {
+                let mut range = mine.swap_remove(at);
+                if range.frames() > 1 && choices.below(2) == 0 {
+                    // Keep what comes behind.
+                    let cut = range.start().get() + 1 + choices.below(range.frames() - 1);
+                    let (start, end) = (range.start().get(), range.end().get());
+                    mine.push(frames(cut, end - cut));
+                    range = frames(start, cut - start);
+                }
+                put(owned, range);
+                let freed = world.free(range);
+                freed.unwrap_or_else(|error| panic!("a free of what was ours is refused: {error}"));
+            }
+            12 | 13 => {
+                // Refused before hand-over, and without records.
+                if world.memory.reference(frame).is_ok() {
+                    let refused = world.free(mine[at]).is_err();
+                    assert!(refused, "{frame} is referred to, and was freed");
+                    world.memory.unreference(frame).unwrap();
+                }
+            }
+            14 => {
+                if world.memory.offline(frame).is_ok() {
+                    world.memory.online(frame).unwrap();
+                }
+            }
+            _ => drop(world.memory.scrub(1 + choices.below(8))),
         }
     }
     for range in mine {
@@ -74,39 +113,44 @@ fn run(world: &World, owned: &Owned, mut mine: Vec<FrameRange>) {
     }
 }
 
-/// Two chunks, the few, and early frames; CPU 0 hands over, releases and plugs in while the others
-/// are at work.
-fn script() {
+/// Two chunks, the few, and early frames; CPU 0 releases and plugs in while the others are at work, and,
+/// if `late`, hands over.
+pub(super) fn script(choices: &impl Choices, with_records: bool, cpus: u64, late: bool) {
     end();
     set_cpu(0);
-    let world = World::before_start(2, false);
+    let world = World::before_start(2, with_records);
     world.memory.reserve_releasable(few(4, 4)).unwrap();
     let owned = Arc::new(Owned::default());
-    let cpus = thread_rng().gen_range(2..=4);
+    if !late {
+        world.memory.start(3).unwrap();
+    }
     let early: Vec<Vec<_>> =
         (0..cpus).map(|_| (0..3).map(|_| world.alloc(&EARLY).unwrap()).collect()).collect();
     early.iter().flatten().for_each(|range| take(&owned, *range));
-    begin(WORDS);
+    // As many words as the world has, and more.
+    begin(if with_records { 8192 } else { 1024 });
     let world = Arc::new(world);
     let mut early = early.into_iter();
     let first = early.next().unwrap();
     let others: Vec<_> = (1..)
         .zip(early)
         .map(|(cpu, mine)| {
-            let (world, owned) = (world.clone(), owned.clone());
+            let (world, owned, choices) = (world.clone(), owned.clone(), choices.clone());
             thread::spawn(move || {
                 set_cpu(cpu);
-                run(&world, &owned, mine);
+                run(&world, &owned, &choices, mine);
             })
         })
         .collect();
-    world.memory.start(3).unwrap();
+    if late {
+        world.memory.start(3).unwrap();
+    }
     assert_eq!(world.memory.release(few(4, 4)), Ok(4));
     // SAFETY: 1. The machine has RAM there. 2. Nobody uses it. 3. It is mapped.
     #[allow(unsafe_code)]
     let added = unsafe { world.memory.add_ram(frames(MORE, 512), NodeId(0)) };
     assert_eq!(added, Ok(512));
-    run(&world, &owned, first);
+    run(&world, &owned, choices, first);
     for other in others {
         other.join().unwrap();
     }
@@ -115,16 +159,20 @@ fn script() {
     world.check();
 }
 
+fn drawn() {
+    script(&Drawn, Drawn.below(2) == 0, 2 + Drawn.below(3), true);
+}
+
 /// Runs the script under the schedules of `scheduler`, or under the one that is to be run again.
 fn check(scheduler: impl Scheduler + 'static) {
     if let Some(schedule) = std::env::var_os("BEDFRAME_SCHEDULE") {
-        shuttle::replay_from_file(script, schedule);
+        shuttle::replay_from_file(drawn, schedule);
         return;
     }
     let mut config = Config::new();
     // All orderings are taken for sequentially consistent: loom looks at the others.
     config.silence_warnings = true;
-    Runner::new(scheduler, config).run(script);
+    Runner::new(scheduler, config).run(drawn);
 }
 
 #[test]
