@@ -19,6 +19,9 @@ pub enum Workload {
     Churn,
     /// The same with 64 blocks: free 64 random ones, allocate 64.
     Churn64,
+    /// The same as [`Workload::Churn`], going through the list of what is held from its beginning; its
+    /// order is random. So the next block to free is known, and the list itself costs nothing.
+    ChurnListed,
     /// From half in use: free a random block, allocate one of a random order from 0 to 9.
     Mixed,
     /// With everything in use, free every second block; allocate all those again.
@@ -61,13 +64,14 @@ pub enum Workload {
 
 impl Workload {
     /// All of them, in the order in which they run.
-    pub const ALL: [Workload; 23] = [
+    pub const ALL: [Workload; 24] = [
         Workload::Repeat,
         Workload::RepeatHalf,
         Workload::Bulk,
         Workload::RandomFree,
         Workload::Churn,
         Workload::Churn64,
+        Workload::ChurnListed,
         Workload::Mixed,
         Workload::Checkerboard,
         Workload::Exhaustion,
@@ -97,6 +101,7 @@ impl Workload {
             Workload::RandomFree => "random-free",
             Workload::Churn => "churn",
             Workload::Churn64 => "churn-64",
+            Workload::ChurnListed => "churn-listed",
             Workload::Mixed => "mixed",
             Workload::Checkerboard => "checkerboard",
             Workload::Exhaustion => "exhaustion",
@@ -254,6 +259,7 @@ pub(crate) fn cells(effort: Effort, threads: &[usize]) -> Vec<Cell> {
         (Workload::RandomFree, 100),
         (Workload::Churn, 50),
         (Workload::Churn64, 50),
+        (Workload::ChurnListed, 50),
     ] {
         for order in [0, 9, 18] {
             for &threads in threads {

@@ -54,6 +54,7 @@ fn everything_is_measured_and_written_as_one_object() {
         "random-free",
         "churn",
         "churn-64",
+        "churn-listed",
         "mixed",
         "checkerboard",
         "exhaustion",
@@ -154,6 +155,7 @@ fn the_table_fits_the_screen_and_the_picture_is_one() {
     for words in [
         "order 9, 1 thread",
         "churn-64",
+        "churn-listed",
         "50 % in use",
         "1 TiB, warm",
         "at most",

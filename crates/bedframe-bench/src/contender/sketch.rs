@@ -119,10 +119,12 @@ impl Contender for Sketch {
 
     /// Where a search finds something soon, since it has no summaries.
     fn fits(workload: Workload, order: u8) -> bool {
-        use Workload::{Bulk, Churn, Churn64, CrossThread, RandomFree, Repeat, RepeatHalf};
+        use Workload::{
+            Bulk, Churn, Churn64, ChurnListed, CrossThread, RandomFree, Repeat, RepeatHalf,
+        };
         let soon = matches!(
             workload,
-            Repeat | RepeatHalf | Bulk | RandomFree | Churn | Churn64 | CrossThread
+            Repeat | RepeatHalf | Bulk | RandomFree | Churn | Churn64 | ChurnListed | CrossThread
         );
         soon && matches!(order, 0 | 9)
     }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::{Context, Subject};
 use crate::contender::{Contender, Cpu};
+use crate::plan::Workload;
 use crate::results::{Metric, Reading};
 use crate::stand::{Lane, Stand, each_took, mean};
 use crate::trouble::Trouble;
@@ -24,6 +25,9 @@ impl<C: Contender, const ORDER: u8, const BATCH: usize> Churn<C, ORDER, BATCH> {
         }
         let most = context.plan.steps as u64;
         settle::<C, ORDER, BATCH>(&mut stand);
+        if context.cell.workload == Workload::ChurnListed {
+            stand.lanes.iter_mut().for_each(in_order);
+        }
         Ok(Self { stand, most })
     }
 
@@ -75,6 +79,14 @@ fn churn<const ORDER: u8, const BATCH: usize>(cpu: &mut impl Cpu, lane: &mut Lan
         }
     }
     lane.failures += failures;
+}
+
+/// As many places as before, one behind the other.
+fn in_order(lane: &mut Lane) {
+    let held = lane.held.len().max(1) as u32;
+    for (place, at) in lane.steps.iter_mut().zip((0..held).cycle()) {
+        *place = at;
+    }
 }
 
 /// A block cannot be freed twice in one batch: places that come again are moved on.

@@ -102,7 +102,9 @@ fn by_order<C: Contender + 'static, const ORDER: u8>(context: &Context<'_>) -> M
         Workload::Bulk => Box::new(bulk::Bulk::<C, ORDER>::new(context)?),
         Workload::RandomFree => Box::new(bulk::RandomFree::<C, ORDER>::new(context)?),
         Workload::Checkerboard => Box::new(bulk::Checkerboard::<C, ORDER>::new(context)?),
-        Workload::Churn => Box::new(churn::Churn::<C, ORDER, 1>::new(context)?),
+        Workload::Churn | Workload::ChurnListed => {
+            Box::new(churn::Churn::<C, ORDER, 1>::new(context)?)
+        }
         Workload::Churn64 => Box::new(churn::Churn::<C, ORDER, 64>::new(context)?),
         Workload::Mixed => Box::new(mixed::Mixed::<C>::new(context)?),
         Workload::Exhaustion => Box::new(exhaustion::Exhaustion::<C, ORDER>::new(context)?),
