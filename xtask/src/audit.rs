@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::line::root;
 use crate::steps::Outcome;
-use crate::{api, unsafes};
+use crate::{api, history, unsafes};
 
 /// A page, how it is made and by which command.
 struct Page {
@@ -16,7 +16,8 @@ struct Page {
     command: &'static str,
 }
 
-const PAGES: [Page; 2] = [
+const PAGES: [Page; 3] = [
+    Page { path: history::PAGE, make: history::page, command: history::COMMAND },
     Page { path: unsafes::PAGE, make: unsafes::page, command: unsafes::COMMAND },
     Page { path: api::SNAPSHOT, make: api::snapshot, command: api::COMMAND },
 ];

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use crate::line::{Line, root};
+use crate::source::files_below;
 
 /// Public functions of the library that the program does not call.
 pub fn uncalled() -> Result<Vec<String>> {
     let library = text_below(&root().join("crates/bedframe/src"))?;
     let program = text_below(&root().join("checks/no-panic/src"))?;
+    ensure!(!library.is_empty() && !program.is_empty(), "no sources to compare");
     Ok(public_functions(&library)
         .filter(|name| !is_called(&program, name))
         .map(Into::into)
@@ -35,19 +37,9 @@ fn is_called(text: &str, name: &str) -> bool {
 }
 
 fn text_below(folder: &Path) -> Result<String> {
-    let mut text = String::new();
-    let mut paths = vec![PathBuf::from(folder)];
-    while let Some(path) = paths.pop() {
-        if path.is_dir() {
-            for entry in fs::read_dir(&path)? {
-                paths.push(entry?.path());
-            }
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let file = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-            text.push_str(&file);
-        }
-    }
-    Ok(text)
+    let read =
+        |path: &PathBuf| fs::read_to_string(path).with_context(|| path.display().to_string());
+    files_below(folder)?.iter().map(read).collect()
 }
 
 /// Prints where the calls of panic functions come from: the linker only says that there are some.

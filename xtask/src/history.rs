@@ -13,11 +13,13 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use crate::line::root;
-use crate::steps::Outcome;
 use crate::test_names::{Test, tests_of};
 
 const ROWS: &str = "crates/bedframe/tests/history/rows.toml";
-const PAGE: &str = "docs/history.md";
+/// Where the page is kept.
+pub const PAGE: &str = "docs/history.md";
+/// How it is made.
+pub const COMMAND: &str = "cargo xtask history";
 /// Where tests of rows are: every test there must be one.
 const PLACES: [&str; 2] = ["history::", "bedframe_firmware::history::"];
 /// Whose rows they are, by the first letter of an id.
@@ -53,21 +55,8 @@ struct Said<'a> {
     also: Vec<String>,
 }
 
-/// Writes the page.
-pub fn write() -> Result<()> {
-    fs::write(root().join(PAGE), page()?).context(PAGE)?;
-    println!("wrote {PAGE}");
-    Ok(())
-}
-
-/// Whether every row has its test, every test that is named is there, and the page is as it would be written.
-pub fn check() -> Result<Outcome> {
-    let written = fs::read_to_string(root().join(PAGE)).context(PAGE)?;
-    ensure!(written == page()?, "{PAGE} is stale: `cargo xtask history` writes it anew");
-    Ok(Outcome::Passed)
-}
-
-fn page() -> Result<String> {
+/// The page as it should be; an error if a row has no test, or a test that is named is not there.
+pub fn page() -> Result<String> {
     let rows = fs::read_to_string(root().join(ROWS)).context(ROWS)?;
     let rows: Rows = toml::from_str(&rows).context(ROWS)?;
     render(&rows.row, &tests_of(&["bedframe", "bedframe-firmware"])?)

@@ -164,6 +164,23 @@ impl<'ast> Visit<'ast> for LeftOut {
     }
 }
 
+/// All Rust files below a folder, which need not be there, in the order of their paths.
+pub fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_path_buf()]);
+    while let Some(folder) = folders.pop().filter(|folder| folder.exists()) {
+        for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// The root modules of all crates that ship, the library's first.
 pub fn crates() -> Result<Vec<String>> {
     let folder = root().join("crates");

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use syn::{Attribute, Expr, ExprLit, Item, Lit, Meta};
 
 use crate::line::root;
+use crate::source::files_below;
 
 /// One test.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,7 +27,7 @@ pub fn tests_of(crates: &[&str]) -> Result<BTreeMap<String, Test>> {
         let prefix = if number == 0 { String::new() } else { name.replace('-', "_") };
         for folder in ["src", "tests"] {
             let folder = format!("crates/{name}/{folder}");
-            for path in sources(&root().join(&folder))? {
+            for path in files_below(&root().join(&folder))? {
                 let below = path.strip_prefix(root())?;
                 let file = below.to_str().context("a file's name that is no text")?.to_string();
                 let modules = modules(below.strip_prefix(&folder)?);
@@ -55,25 +56,6 @@ fn modules(file: &Path) -> Vec<String> {
         parts.pop();
     }
     parts
-}
-
-fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
-    let (mut files, mut folders) = (Vec::new(), vec![folder.to_path_buf()]);
-    while let Some(folder) = folders.pop() {
-        if !folder.exists() {
-            continue;
-        }
-        for entry in fs::read_dir(&folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// The tests of a source file: their names below the file's module, and their documentation.
