@@ -1,6 +1,6 @@
 //! One test for each row of the history that is about scrubbing: what went wrong in Xen's allocator.
 
-use bedframe::{AllocError, FrameRange, Mfn, Order, Request, Scope, XenHeap};
+use bedframe::{AllocError, FrameRange, Mfn, Order, Request, XenHeap};
 
 use crate::machine::{Event, World, interrupt_after, interrupt_came, mfn, range};
 
@@ -119,24 +119,6 @@ fn a_failed_allocation_does_not_call_dirty_frames_clean() {
     assert!(world.memory.alloc(&block(11)).is_err());
     assert_eq!(dirty(&world), 0, "nothing was touched");
     world.free(missing);
-    world.check();
-}
-
-/// The same on a claim: a broken frame that is found on the way costs the claim nothing; what is drawn is
-/// what the caller gets.
-#[test]
-fn a_broken_frame_is_not_drawn_from_a_claim() {
-    let mut world = World::chunks(2, |memory| memory.with_records());
-    let bad = world.memory.alloc(&block(9)).unwrap();
-    world.memory.free(bad).unwrap();
-    // The chunk that comes first.
-    world.machine.broken.lock().unwrap().insert(mfn(bad.start().get() + 70));
-    let claim = world.memory.stake_claim(Scope::Machine, 600).unwrap();
-    let found = claim.alloc(&block(9).clean()).unwrap();
-    assert_eq!((claim.left(), found.intersect(bad).frames()), (88, 0));
-    drop(claim);
-    world.got(found, true);
-    assert_eq!(world.memory.statistics().free, 511);
     world.check();
 }
 
