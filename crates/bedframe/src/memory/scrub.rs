@@ -162,8 +162,8 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Puts back, by `put`, what was taken and could not be cleansed: scrubbed up to the frame, untouched behind
-    /// it. The frame itself as well, unless it is broken; then the request fails, since others would be as far out of
-    /// reach.
+    /// it. The frame itself as well, unless it is broken. An error where the platform has no way to the frame: others
+    /// would be as far out of reach.
     fn give_back_unclean(
         &self,
         found: FrameRange,
