@@ -1,7 +1,7 @@
 //! The books, opened: what their lock's holder does.
 
 use super::{BATCH, Books, Credits, Gate, Level, Notice, Phase, Scope, Shares};
-use crate::addr::FrameRange;
+use crate::addr::{FrameRange, Mfn};
 use crate::index::{Directory, Slot};
 use crate::lock::Guard;
 use crate::memory::Memory;
@@ -38,10 +38,10 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Publishes a directory, which takes the levels of the one before over.
-    pub(crate) fn publish(&self, address: u64) {
+    pub(crate) fn publish(&self, frame: Mfn) {
         let mut books = self.credits.books.lock(self.platform());
         let old = self.directory();
-        self.set_directory(address);
+        self.set_directory(frame);
         if let (Some(old), Some(new)) = (old, self.directory()) {
             for level in old.levels() {
                 if let Some(to) = level_of(&new, level.id()) {

@@ -4,9 +4,9 @@
 //! cache. The CPU's slot names the latest and those before it.
 
 use super::quick::{Freed, Home, Taken, fill, taken};
-use crate::index::{Chunk, Directory, Entry, Place, Segment};
+use crate::index::{Chunk, Directory, Entry, Place, Segment, Words};
 use crate::platform::Platform;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence_after_rmw, fence_full};
+use crate::sync::{Ordering, fence_after_rmw, fence_full};
 
 /// Whether a word has so few free frames that it is called a hole: up to four. A word that has got more
 /// since is left to those who look for the lowest.
@@ -46,17 +46,18 @@ pub(crate) fn take_from_holes<P: Platform>(
     Taken::No
 }
 
-/// Frees frames of the word `free`, of which none is free, or which are to be marked as dirty; `entry` is that
-/// of their chunk.
+/// Frees frames of a word of which none is free, or which are to be marked as dirty.
 #[inline(always)]
 pub(crate) fn put_in_empty<P: Platform>(
     directory: Directory<'_, P>,
     segment: &Segment,
-    (entry, free): (&AtomicU32, &AtomicU64),
     start: u64,
     mask: u64,
 ) -> Freed {
     let (chunk, bit) = segment.chunk_of(start);
+    let Some(Words { entry, free, .. }) = directory.words_in(segment, start) else {
+        return Freed::No;
+    };
     let marks = || directory.words_in(segment, start);
     let some = || directory.some_of(directory.banks().get(segment.bank as usize)?.arena);
     let adopted = Entry(entry.load(Ordering::Relaxed)).is_adopted();

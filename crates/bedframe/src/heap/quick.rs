@@ -12,7 +12,7 @@ use crate::index::{
 use crate::node::NodeId;
 use crate::platform::Platform;
 use crate::request::{Pool, Request};
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence_after_rmw};
+use crate::sync::{AtomicU32, Ordering, fence_after_rmw};
 
 /// A request for which there is a quick path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -154,14 +154,13 @@ pub(crate) fn quick_node<P: Platform>(
 
 /// How far [`put_quickly`] has come; a fence has come behind its step.
 #[derive(Clone, Copy)]
-pub(crate) enum Put<'a> {
+pub(crate) enum Put {
     /// Not far: something is out of the ordinary.
     No,
     /// The frames are free.
     Yes,
-    /// Nothing has changed: [`put_in_empty`] frees these frames. Their chunk's entry and their word come
-    /// first.
-    Empty((&'a AtomicU32, &'a AtomicU64), u64),
+    /// Nothing has changed: [`put_in_empty`] frees these frames of the word.
+    Empty(u64),
     /// They are free, and [`end_put`] looks after the rest: the word was this, and they are these.
     More(u64, u64),
 }
@@ -173,12 +172,12 @@ pub(crate) enum Put<'a> {
 /// frame, Busy instead, and one compare-exchange more for the hint of the hole before. In a chunk that
 /// has scrubbed frames a read of the marks, and Busy for a frame that was handed out clean.
 #[inline(always)]
-pub(crate) fn put_quickly<'a, P: Platform>(
-    directory: Directory<'a, P>,
+pub(crate) fn put_quickly<P: Platform>(
+    directory: Directory<'_, P>,
     segment: &Segment,
     start: u64,
     frames: u64,
-) -> Put<'a> {
+) -> Put {
     let bit = start % 64;
     if frames == 0 || frames > 64 - bit || start + frames > segment.end {
         return Put::No;
@@ -193,12 +192,12 @@ pub(crate) fn put_quickly<'a, P: Platform>(
     }
     // Where something is known of contents, what is dirty is marked so before it is free.
     if entry.is_clean() && words.dirty.load(Ordering::Relaxed) & mask != mask {
-        return Put::Empty((words.entry, words.free), mask);
+        return Put::Empty(mask);
     }
     let old = match Chunk::put_in_word(words.free, mask) {
         Some(Ok(old)) => old,
         Some(Err(_)) => return Put::No,
-        None => return Put::Empty((words.entry, words.free), mask),
+        None => return Put::Empty(mask),
     };
     // Behind the compare-exchange: see "Records" in `index/chunk.rs`; and since the CPU that allocates
     // here may be leaving, see `Chunk::is_ripe`.
@@ -218,7 +217,7 @@ pub(crate) fn put<P: Platform>(directory: Directory<'_, P>, start: u64, frames: 
     match put_quickly(directory, segment, start, frames) {
         Put::No => Freed::No,
         Put::Yes => Freed::Yes,
-        Put::Empty(words, mask) => put_in_empty(directory, segment, words, start, mask),
+        Put::Empty(mask) => put_in_empty(directory, segment, start, mask),
         Put::More(old, mask) => end_put(directory, segment, start, old, mask),
     }
 }

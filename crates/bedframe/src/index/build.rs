@@ -11,7 +11,7 @@ use tables::{order_banks, write_windows};
 
 use super::directory::Directory;
 use super::layout::{ArenaDesc, Bank, Header, Node, Segment};
-use super::raw::{self, Local, Plain, Table, align};
+use super::raw::{self, Far, Local, Plain, Table, align};
 use super::segments::{Found, segments};
 use super::slot::Slot;
 use super::span::CHUNK_FRAMES;
@@ -185,11 +185,11 @@ impl<'a, P: Platform> Build<'a, P> {
             levels: cursor.table::<Level>(sizes.nodes),
             slots: match self.old {
                 Some(old) => old.header().slots,
-                None => cursor.table::<Slot>(sizes.slots).at(address),
+                None => cursor.table::<Slot>(sizes.slots).as_far(address),
             },
             clock: match self.old {
                 Some(old) => old.header().clock,
-                None => cursor.table::<TlbClock>(1).at(address),
+                None => cursor.table::<TlbClock>(1).as_far(address),
             },
         };
         (header, address + cursor.0)
@@ -265,22 +265,22 @@ impl<'a, P: Platform> Build<'a, P> {
         }
     }
 
-    /// Builds everything; returns the address of the header. An error leaves the ledger as it was.
-    pub(crate) fn build(mut self) -> Result<u64, Unbuilt> {
+    /// Builds everything; returns the frame in which the header begins. An error leaves the ledger as it was.
+    pub(crate) fn build(mut self) -> Result<Mfn, Unbuilt> {
         let sizes = self.sizes()?;
         let (_, end) = self.lay_out(0, &sizes);
         let bytes = end + sizes.small_arenas;
         let home = self.next_node(None).unwrap_or(0);
         let address = self.carve(bytes, NodeId(home))?;
         let (header, small) = self.lay_out(address, &sizes);
-        if let Err(error) = self.carve_arenas(header.arenas.at(address), small) {
+        if let Err(error) = self.carve_arenas(address, header.arenas.at(address), small) {
             self.uncarve(address, bytes);
             return Err(error);
         }
         // Nothing can fail any more; what the ledger takes now, the index does not call free.
         self.ledger.refill(self.platform, self.xen_heap.mapped());
         self.write(address, header, &sizes);
-        Ok(address)
+        Ok(Mfn::from_address(address))
     }
 
     /// A table of the new directory.
@@ -292,12 +292,17 @@ impl<'a, P: Platform> Build<'a, P> {
         unsafe { raw::unique(self.platform, table) }
     }
 
+    /// How far what lies at `address` is mapped from the new header.
+    fn distance(&self, header: u64, address: u64) -> u64 {
+        raw::distance(self.platform, header, address)
+    }
+
     /// Carves each arena, small ones from `small` on, and writes where they are.
-    fn carve_arenas(&mut self, arenas: Table, small: u64) -> Result<(), Unbuilt> {
+    fn carve_arenas(&mut self, header: u64, arenas: Table, small: u64) -> Result<(), Unbuilt> {
         let old = self.old_arenas();
         let arenas = self.table::<ArenaDesc>(arenas);
         for (arena, old) in arenas.iter_mut().zip(old) {
-            *arena = *old;
+            *arena = ArenaDesc { distance: self.distance(header, old.address()), ..*old };
         }
         let mut small = small;
         let mut node = self.next_node(None);
@@ -313,7 +318,9 @@ impl<'a, P: Platform> Build<'a, P> {
             };
             match (address, arenas.get_mut(done)) {
                 (Ok(address), Some(arena)) => {
-                    *arena = ArenaDesc::at(address, chunks, self.with_records)
+                    let distance = self.distance(header, address);
+                    let words = ArenaDesc::at(address, chunks, self.with_records);
+                    *arena = ArenaDesc { distance, ..words };
                 }
                 (Err(error), _) => {
                     let carved = arenas.iter().take(done).skip(old.len());
@@ -334,8 +341,10 @@ impl<'a, P: Platform> Build<'a, P> {
     }
 
     fn write(&mut self, address: u64, header: Header, sizes: &Sizes) {
+        let frame = Mfn::from_address(address);
+        let shift = self.old.map_or(0, |old| old.distance_from(raw::spot(self.platform, frame)));
         let segments = self.table::<Segment>(header.segments.at(address));
-        self.write_segments(segments);
+        self.write_segments(segments, shift);
         let nodes = self.table::<Node>(header.nodes.at(address));
         self.write_nodes(nodes);
         for (level, node) in self.table::<Level>(header.levels.at(address)).iter().zip(&*nodes) {
@@ -344,23 +353,25 @@ impl<'a, P: Platform> Build<'a, P> {
         let banks = self.table::<Bank>(header.banks.at(address));
         let by_chunk = self.table::<u32>(header.by_chunk.at(address));
         let arenas = self.table::<ArenaDesc>(header.arenas.at(address));
-        let bank_count = self.write_banks(segments, nodes, banks, by_chunk, arenas);
+        let bank_count = self.write_banks(segments, nodes, banks, by_chunk, arenas, shift);
         let bank_order = self.table::<u32>(header.bank_order.at(address));
         order_banks(banks.get(..bank_count).unwrap_or(&[]), nodes, bank_order);
         self.order_nodes(nodes, self.table::<u32>(header.fallback.at(address)));
         write_windows(segments, sizes.window_shift, self.table::<u32>(header.windows.at(address)));
         if self.old.is_none() {
-            for slot in self.table::<Slot>(header.slots) {
+            for slot in self.table::<Slot>(header.slots.table) {
                 slot.reset();
             }
-            for clock in self.table::<TlbClock>(header.clock) {
+            for clock in self.table::<TlbClock>(header.clock.table) {
                 clock.reset();
             }
         }
         self.write_arenas(arenas, segments, banks);
         let banks = Local { len: bank_count as u64, ..header.banks };
         for to in self.table::<Header>(Table { address, len: 1 }) {
-            *to = Header { banks, ..header };
+            let far = |far: Far| Far { distance: self.distance(address, far.table.address), ..far };
+            let (slots, clock) = (far(header.slots), far(header.clock));
+            *to = Header { banks, slots, clock, ..header };
         }
     }
 }

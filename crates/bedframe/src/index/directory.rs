@@ -8,7 +8,7 @@
 use super::arena::Arena;
 use super::chunk::{FreePlane, Marks, Words};
 use super::layout::{ArenaDesc, Bank, Header, Node, Segment};
-use super::raw::{self, Local, Spot, Table};
+use super::raw::{self, Far, Local, Plain, Spot, Table};
 use super::records::Records;
 use super::slot::Slot;
 use super::span::CHUNK_SHIFT;
@@ -23,9 +23,14 @@ use crate::tlb::TlbClock;
 /// A directory as its readers see it.
 pub(crate) struct Directory<'a, P> {
     platform: &'a P,
-    /// The header's first byte.
-    block: Spot<'a>,
+    tables: Tables<'a>,
 }
+
+/// A directory without its platform, in one register: where the header begins.
+///
+/// There is one only where [`Directory::at`] has been promised one.
+#[derive(Clone, Copy)]
+pub(crate) struct Tables<'a>(Spot<'a>);
 
 impl<P> Clone for Directory<'_, P> {
     fn clone(&self) -> Self {
@@ -37,7 +42,7 @@ impl<P> Copy for Directory<'_, P> {}
 
 #[allow(unsafe_code)]
 impl<'a, P: Platform> Directory<'a, P> {
-    /// The directory whose header lies at `address`.
+    /// The directory whose header begins in `frame`.
     ///
     /// # Safety
     ///
@@ -45,11 +50,27 @@ impl<'a, P: Platform> Directory<'a, P> {
     ///    Bedframe's own, those of its block in one range of it; all of it stays for `'a`.
     /// 2. Nothing is written to them any more but through the atomics in slots and arenas.
     #[inline]
-    pub(crate) unsafe fn at(platform: &'a P, address: u64) -> Option<Self> {
-        let block = raw::spot(platform, address);
+    pub(crate) unsafe fn at(platform: &'a P, frame: Mfn) -> Option<Self> {
+        let block = raw::spot(platform, frame);
         // SAFETY: The caller's obligations are those of `table`.
         let _: &Header = unsafe { block.table(Local { offset: 0, len: 1 }) }.first()?;
-        Some(Self { platform, block })
+        Some(Self { platform, tables: Tables(block) })
+    }
+
+    /// The directory with these tables.
+    #[inline]
+    pub(crate) const fn of(platform: &'a P, tables: Tables<'a>) -> Self {
+        Self { platform, tables }
+    }
+
+    #[inline]
+    pub(crate) const fn tables(self) -> Tables<'a> {
+        self.tables
+    }
+
+    /// How far its header is mapped from another one.
+    pub(crate) fn distance_from(&self, other: Spot<'_>) -> u64 {
+        self.tables.0.distance_from(other)
     }
 
     #[inline]
@@ -60,73 +81,73 @@ impl<'a, P: Platform> Directory<'a, P> {
     #[inline]
     pub(crate) fn header(&self) -> &'a Header {
         // SAFETY: 1, 2. Promised for the header too when `self` was made.
-        unsafe { self.block.at(0) }
+        unsafe { self.tables.0.at(0) }
     }
 
     #[inline]
     pub(crate) fn segments(&self) -> &'a [Segment] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { self.block.table(self.header().segments) }
+        unsafe { self.tables.0.table(self.header().segments) }
     }
 
     #[inline]
     fn windows(&self) -> &'a [u32] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { self.block.table(self.header().windows) }
+        unsafe { self.tables.0.table(self.header().windows) }
     }
 
     #[inline]
     pub(crate) fn banks(&self) -> &'a [Bank] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { self.block.table(self.header().banks) }
+        unsafe { self.tables.0.table(self.header().banks) }
     }
 
     #[inline]
     fn by_chunk(&self) -> &'a [u32] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { self.block.table(self.header().by_chunk) }
+        unsafe { self.tables.0.table(self.header().by_chunk) }
     }
 
     #[inline]
     pub(crate) fn nodes(&self) -> &'a [Node] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { self.block.table(self.header().nodes) }
+        unsafe { self.tables.0.table(self.header().nodes) }
     }
 
     /// What each node has of credits, sorted by number.
     pub(crate) fn levels(&self) -> &'a [Level] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only.
-        unsafe { self.block.table(self.header().levels) }
+        unsafe { self.tables.0.table(self.header().levels) }
     }
 
     #[inline]
     fn bank_order(&self) -> &'a [u32] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { self.block.table(self.header().bank_order) }
+        unsafe { self.tables.0.table(self.header().bank_order) }
     }
 
     #[inline]
     fn fallback(&self) -> &'a [u32] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { self.block.table(self.header().fallback) }
+        unsafe { self.tables.0.table(self.header().fallback) }
     }
 
     #[inline]
     pub(crate) fn arenas(&self) -> &'a [ArenaDesc] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { self.block.table(self.header().arenas) }
+        unsafe { self.tables.0.table(self.header().arenas) }
     }
 
     #[inline]
     pub(crate) fn slots(&self) -> &'a [Slot] {
         // SAFETY: 1, 2. Promised for all tables when `self` was made.
-        unsafe { raw::shared(self.platform, self.header().slots) }
+        unsafe { self.far(self.header().slots) }
     }
 
     /// The clock of TLB flushes. `None` only if there is none, which hand-over rules out.
     pub(crate) fn clock(&self) -> Option<&'a TlbClock> {
         // SAFETY: 1, 2. Promised for all tables when `self` was made; it holds atomics only.
-        unsafe { raw::shared(self.platform, self.header().clock) }.first()
+        unsafe { self.far(self.header().clock) }.first()
     }
 
     /// The slot of a CPU. More CPUs than were announced share. `None` only if there is none at all,
@@ -146,11 +167,34 @@ impl<'a, P: Platform> Directory<'a, P> {
         slots.get((cpu.0 as usize).checked_rem(slots.len())?)
     }
 
+    /// A table that does not lie in the directory's block.
+    ///
+    /// # Safety
+    ///
+    /// The header says so, and its elements are those of a `T`.
+    #[inline]
+    unsafe fn far<T: Plain>(&self, far: Far) -> &'a [T] {
+        // SAFETY: 1, 2. Promised for all tables when `self` was made; the distance was made for them.
+        unsafe { self.tables.0.far_table(far.distance, far.table.len) }
+    }
+
+    /// A table of an arena.
+    ///
+    /// # Safety
+    ///
+    /// It is one of `desc`, which is one of the directory's, and its elements are those of a `T`.
+    #[inline(always)]
+    unsafe fn of_arena<T: Plain>(&self, desc: &ArenaDesc, table: Table) -> &'a [T] {
+        // SAFETY: 1, 2. Promised for all tables when `self` was made, and an arena lies in one range of
+        // mapped memory, for which the distance was made.
+        unsafe { self.tables.0.far_table(desc.distance_of(table), table.len) }
+    }
+
     /// A summary of an arena.
     #[inline(always)]
     fn summary(&self, desc: &ArenaDesc, table: Table) -> Summary<'a> {
-        // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only.
-        let words: &[AtomicU64] = unsafe { raw::shared(self.platform, table) };
+        // SAFETY: It is one of the arena's, and holds atomics.
+        let words: &[AtomicU64] = unsafe { self.of_arena(desc, table) };
         Summary::over(words, desc.chunks())
     }
 
@@ -158,12 +202,12 @@ impl<'a, P: Platform> Directory<'a, P> {
     #[inline(always)]
     pub(crate) fn own_slot(&self, cpu: CpuId) -> Option<&'a Slot> {
         let slots = self.header().slots;
-        if u64::from(cpu.0) >= slots.len {
+        if u64::from(cpu.0) >= slots.table.len {
             return None;
         }
         let offset = u64::from(cpu.0) * size_of::<Slot>() as u64;
         // SAFETY: 1, 2. Promised for all tables when `self` was made; and `cpu` is one of this one's.
-        Some(unsafe { raw::spot(self.platform, slots.address).at(offset) })
+        Some(unsafe { self.tables.0.far(slots.distance.wrapping_add(offset)) })
     }
 
     /// The summary of arena `index` that says where a chunk is Broken with some frame free.
@@ -184,15 +228,14 @@ impl<'a, P: Platform> Directory<'a, P> {
     #[inline]
     pub(crate) fn arena(&self, index: u32) -> Option<Arena<'a>> {
         let desc = self.arenas().get(index as usize)?;
-        let platform = self.platform;
-        // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only.
-        let entries: &[AtomicU32] = unsafe { raw::shared(platform, desc.entries) };
+        // SAFETY: It is one of the arena's, and holds atomics.
+        let entries: &[AtomicU32] = unsafe { self.of_arena(desc, desc.entries) };
         // SAFETY: As above.
-        let free: &[FreePlane] = unsafe { raw::shared(platform, desc.free) };
+        let free: &[FreePlane] = unsafe { self.of_arena(desc, desc.free) };
         // SAFETY: As above.
-        let marks: &[Marks] = unsafe { raw::shared(platform, desc.marks) };
+        let marks: &[Marks] = unsafe { self.of_arena(desc, desc.marks) };
         // SAFETY: As above.
-        let records: &[Records] = unsafe { raw::shared(platform, desc.records) };
+        let records: &[Records] = unsafe { self.of_arena(desc, desc.records) };
         let (some, whole) = (self.summary(desc, desc.some), self.summary(desc, desc.whole));
         Some(Arena { entries, free, marks, records, some, whole })
     }
@@ -210,8 +253,8 @@ impl<'a, P: Platform> Directory<'a, P> {
         Some((segment, self.words_in(segment, start)?))
     }
 
-    /// The words of a frame of `segment`, one of this directory or an older one: the entry of its chunk,
-    /// and its word of each plane.
+    /// The words of a frame of `segment`, one of this directory: the entry of its chunk, and its word of each
+    /// plane.
     #[inline(always)]
     pub(crate) fn words_in(&self, segment: &Segment, frame: u64) -> Option<Words<'a>> {
         if frame < segment.start || frame >= segment.end {
@@ -220,16 +263,15 @@ impl<'a, P: Platform> Directory<'a, P> {
         let offset = frame - segment.base();
         let (chunk, word) = (offset >> CHUNK_SHIFT, offset >> 6);
         let marks = segment.marks.wrapping_add(chunk * 128 + word % 8 * 8);
-        let free = raw::spot(self.platform, segment.free);
-        // SAFETY: 1, 2. Promised for all tables when `self` was made, and no arena is ever given back;
-        // these hold atomics only. The frame lies in the segment, and so its chunk among those whose
-        // words begin there; and an arena lies in one range of mapped memory.
+        // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only, and the
+        // distances were made for their arena. The frame lies in the segment, and so its chunk among those
+        // whose words begin there.
         Some(unsafe {
             Words {
-                entry: free.at(segment.entries.wrapping_add(chunk * 4)),
-                free: free.at(word * 8),
-                initialised: free.at(marks),
-                dirty: free.at(marks.wrapping_add(64)),
+                entry: self.tables.0.far(segment.entries.wrapping_add(chunk * 4)),
+                free: self.tables.0.far(segment.free.wrapping_add(word * 8)),
+                initialised: self.tables.0.far(marks),
+                dirty: self.tables.0.far(marks.wrapping_add(64)),
             }
         })
     }
@@ -241,9 +283,9 @@ impl<'a, P: Platform> Directory<'a, P> {
             return None;
         }
         let index = u64::from(chunk) * 8 + u64::from(word & 7);
-        // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only. The
-        // chunk is one of the arena's.
-        Some(unsafe { raw::spot(self.platform, bank.free).at(index * 8) })
+        // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only, and the distance
+        // was made for their arena. The chunk is one of the arena's.
+        Some(unsafe { self.tables.0.far(bank.free.wrapping_add(index * 8)) })
     }
 
     /// The same, and the chunk's entry.
@@ -257,11 +299,12 @@ impl<'a, P: Platform> Directory<'a, P> {
         if chunk < bank.first_chunk || chunk >= bank.end_chunk {
             return None;
         }
-        let spot = raw::spot(self.platform, bank.free);
         let index = u64::from(chunk) * 8 + u64::from(word & 7);
         let entry = bank.entries.wrapping_add(u64::from(chunk) * 4);
-        // SAFETY: As in `free_word`; an arena lies in one range of mapped memory.
-        Some(unsafe { (spot.at(index * 8), spot.at(entry)) })
+        // SAFETY: As in `free_word`.
+        Some(unsafe {
+            (self.tables.0.far(bank.free.wrapping_add(index * 8)), self.tables.0.far(entry))
+        })
     }
 
     /// The entry of chunk `chunk` of a bank; `None` if the bank has no such chunk.
@@ -271,8 +314,8 @@ impl<'a, P: Platform> Directory<'a, P> {
             return None;
         }
         let offset = bank.entries.wrapping_add(u64::from(chunk) * 4);
-        // SAFETY: As in `free_word`; an arena lies in one range of mapped memory.
-        Some(unsafe { raw::spot(self.platform, bank.free).at(offset) })
+        // SAFETY: As in `free_word`.
+        Some(unsafe { self.tables.0.far(offset) })
     }
 }
 

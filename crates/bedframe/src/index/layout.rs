@@ -1,7 +1,7 @@
 //! What the directory's tables hold.
 
 use super::chunk::{FreePlane, Marks};
-use super::raw::{Local, Table};
+use super::raw::{Far, Local, Table};
 use super::records::Records;
 use super::span::{CHUNK_FRAMES, CHUNK_SHIFT};
 use super::summary::summary_words;
@@ -16,8 +16,8 @@ pub(crate) struct Segment {
     /// First frame, and first frame behind.
     pub(crate) start: u64,
     pub(crate) end: u64,
-    /// The machine address of the free plane of its first chunk; how far the chunk's entry and its
-    /// marks lie behind that, or, wrapping around, before it.
+    /// How far the free plane, the entry and the marks of its first chunk are mapped from the directory's
+    /// header.
     pub(crate) free: u64,
     pub(crate) entries: u64,
     pub(crate) marks: u64,
@@ -92,7 +92,7 @@ pub(crate) struct Bank {
     /// Index of its first segment in `by_chunk`, and how many there are.
     pub(crate) first_segment: u32,
     pub(crate) segments: u32,
-    /// The machine address of the arena's free planes, and how far its entries lie behind that.
+    /// How far the arena's free planes and its entries are mapped from the directory's header.
     pub(crate) free: u64,
     pub(crate) entries: u64,
     /// The frame of bit 0 of chunk 0 of the arena, as the first segment's chunks are numbered; it may
@@ -138,6 +138,8 @@ pub(crate) struct ArenaDesc {
     pub(crate) whole: Table,
     /// Empty, or as many as there are chunks.
     pub(crate) records: Table,
+    /// How far all this is mapped from the directory's header.
+    pub(crate) distance: u64,
 }
 
 impl ArenaDesc {
@@ -149,7 +151,12 @@ impl ArenaDesc {
         let some = entries.then(4, summary_words(chunks));
         let whole = some.then(8, some.len);
         let records = whole.then(8, if with_records { chunks } else { 0 });
-        Self { free, marks, entries, some, whole, records }
+        Self { free, marks, entries, some, whole, records, distance: 0 }
+    }
+
+    /// How far one of its tables is mapped from the directory's header.
+    pub(crate) const fn distance_of(&self, table: Table) -> u64 {
+        self.distance.wrapping_add(table.address - self.free.address)
     }
 
     pub(crate) const fn chunks(&self) -> u64 {
@@ -189,7 +196,7 @@ pub(crate) struct Header {
     /// last is asked.
     pub(crate) levels: Local,
     /// In the block of the first directory, for all that follow it.
-    pub(crate) slots: Table,
+    pub(crate) slots: Far,
     /// The same: one clock.
-    pub(crate) clock: Table,
+    pub(crate) clock: Far,
 }

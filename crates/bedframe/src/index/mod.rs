@@ -21,7 +21,7 @@ pub(crate) use build::{Build, Unbuilt};
 pub(crate) use chunk::{
     Chunk, Contents, CountRefusal, Look, OfflineRefusal, Opened, PutRefusal, Unit, Vetted, Words,
 };
-pub(crate) use directory::Directory;
+pub(crate) use directory::{Directory, Tables};
 pub(crate) use entry::{ChunkState, Entry};
 pub(crate) use layout::{Bank, Segment};
 pub(crate) use raw::{Plain, Table, shared};

@@ -72,6 +72,15 @@ impl Table {
     }
 }
 
+/// Where a table lies that may be anywhere, and how far it is mapped from the header of the directory that
+/// says so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub(crate) struct Far {
+    pub(crate) table: Table,
+    pub(crate) distance: u64,
+}
+
 /// Where a table lies in the block of memory that a directory's header begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
@@ -86,6 +95,11 @@ impl Local {
     /// The same, the header lying at `address`.
     pub(crate) const fn at(self, address: u64) -> Table {
         Table { address: address + self.offset, len: self.len }
+    }
+
+    /// That for other directories, too.
+    pub(crate) const fn as_far(self, address: u64) -> Far {
+        Far { table: self.at(address), distance: self.offset }
     }
 }
 
@@ -125,13 +139,28 @@ pub(crate) struct Spot<'a> {
     life: PhantomData<&'a u8>,
 }
 
-/// The place at a machine address.
+/// The place where a frame begins. From here on [`Spot::far`] may go to whatever lies in the same range of
+/// mapped RAM.
 #[inline]
-pub(crate) fn spot<'a, P: Platform>(platform: &P, address: u64) -> Spot<'a> {
-    Spot { pointer: pointer::<u8, P>(platform, address), life: PhantomData }
+pub(crate) fn spot<'a, P: Platform>(platform: &P, frame: Mfn) -> Spot<'a> {
+    let pointer = platform.frame_ptr(frame).cast_const();
+    let _ = pointer.expose_provenance();
+    Spot { pointer, life: PhantomData }
+}
+
+/// How far what lies at machine address `to` is mapped from what lies at `from`, wrapping around: never
+/// changes, as no mapping of RAM does. From here on [`Spot::far`] may go to either.
+pub(crate) fn distance<P: Platform>(platform: &P, from: u64, to: u64) -> u64 {
+    let mapped = |address| pointer::<u8, P>(platform, address).expose_provenance();
+    mapped(to).wrapping_sub(mapped(from)) as u64
 }
 
 impl<'a> Spot<'a> {
+    /// How far it is mapped from another place, wrapping around.
+    pub(crate) fn distance_from(self, other: Spot<'_>) -> u64 {
+        self.pointer.addr().wrapping_sub(other.pointer.addr()) as u64
+    }
+
     /// What lies `offset` bytes behind it; wrapping around, before it.
     ///
     /// # Safety
@@ -146,6 +175,42 @@ impl<'a> Spot<'a> {
             core::hint::assert_unchecked(!element.is_null());
             &*element
         }
+    }
+
+    /// What is mapped `distance` bytes behind it, wrapping around, in whatever range of mapped memory.
+    ///
+    /// # Safety
+    ///
+    /// 1. An element of a table lies there, for which the obligations of [`shared`] hold.
+    /// 2. The distance was made of one by [`distance`], or the range is that of a [`spot`].
+    #[inline]
+    pub(crate) unsafe fn far<T: Plain>(self, distance: u64) -> &'a T {
+        let element = self.far_pointer::<T>(distance);
+        // SAFETY: 1. As in `shared`; elements of a table are aligned, and none lies at null. 2. A pointer to
+        // that range was exposed.
+        unsafe {
+            core::hint::assert_unchecked(!element.is_null());
+            &*element
+        }
+    }
+
+    #[inline]
+    fn far_pointer<T>(self, distance: u64) -> *const T {
+        core::ptr::with_exposed_provenance(self.pointer.addr().wrapping_add(distance as usize))
+    }
+
+    /// The elements of a table that is mapped `distance` bytes behind it, in whatever range.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Spot::far`]. An empty table may begin anywhere.
+    #[inline]
+    pub(crate) unsafe fn far_table<T: Plain>(self, distance: u64, len: u64) -> &'a [T] {
+        if len == 0 {
+            return &[];
+        }
+        // SAFETY: As in `shared` and `far`.
+        unsafe { core::slice::from_raw_parts(self.far_pointer(distance), len as usize) }
     }
 
     /// The elements of a table that begins `offset` bytes behind it.

@@ -138,9 +138,9 @@ impl<P: Platform> Memory<P> {
             toll: &Passing(self),
         };
         match build.build() {
-            Ok(address) => {
+            Ok(frame) => {
                 ledger.hand_over(&self.platform, fresh);
-                self.publish(address);
+                self.publish(frame);
                 Ok(())
             }
             Err(error) => {

@@ -4,10 +4,9 @@ use super::Memory;
 use crate::addr::FrameRange;
 use crate::error::{FreeError, FreeRefusal};
 use crate::heap::{Freed, Put, end_put, free_error, put_in_empty, put_quickly, put_whole_quickly};
-use crate::index::{CHUNK_FRAMES, Directory, Segment};
+use crate::index::{CHUNK_FRAMES, Directory, Segment, Tables};
 use crate::ledger::Kind;
 use crate::platform::Platform;
-use crate::sync::{AtomicU32, AtomicU64};
 
 impl<P: Platform> Memory<P> {
     /// Takes frames back: any that were ever handed out, at whatever stage, in any split or union.
@@ -82,29 +81,35 @@ impl<P: Platform> Memory<P> {
             Put::No => Freed::No,
             Put::Yes if self.is_still_quick() => Freed::Yes,
             Put::Yes => self.doubted(Freed::Yes),
-            Put::Empty((entry, free), mask) => {
-                self.put_frames_in_empty(segment, entry, free, start, mask)
+            Put::Empty(mask) => self.put_frames_in_empty(directory.tables(), segment, start, mask),
+            Put::More(old, mask) => {
+                self.put_frames_and_more(directory.tables(), segment, start, old, mask)
             }
-            Put::More(old, mask) => self.put_frames_and_more(segment, start, old, mask),
         }
     }
 
     #[inline(never)]
     fn put_frames_in_empty(
         &self,
+        tables: Tables<'_>,
         segment: &Segment,
-        entry: &AtomicU32,
-        free: &AtomicU64,
         start: u64,
         mask: u64,
     ) -> Freed {
-        let Some(directory) = self.directory() else { return Freed::No };
-        self.end_put(put_in_empty(directory, segment, (entry, free), start, mask))
+        let directory = Directory::of(&self.platform, tables);
+        self.end_put(put_in_empty(directory, segment, start, mask))
     }
 
     #[inline(never)]
-    fn put_frames_and_more(&self, segment: &Segment, start: u64, old: u64, mask: u64) -> Freed {
-        let Some(directory) = self.directory() else { return Freed::Yes };
+    fn put_frames_and_more(
+        &self,
+        tables: Tables<'_>,
+        segment: &Segment,
+        start: u64,
+        old: u64,
+        mask: u64,
+    ) -> Freed {
+        let directory = Directory::of(&self.platform, tables);
         self.end_put(end_put(directory, segment, start, old, mask))
     }
 

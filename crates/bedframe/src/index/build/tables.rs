@@ -7,8 +7,9 @@ use crate::node::NodeId;
 use crate::platform::Platform;
 
 impl<P: Platform> Build<'_, P> {
-    /// All segments, by address. Banks and chunks come later.
-    pub(super) fn write_segments(&self, segments: &mut [Segment]) {
+    /// All segments, by address. Banks and chunks come later. From the old header everything is `shift` bytes
+    /// nearer than from the new one.
+    pub(super) fn write_segments(&self, segments: &mut [Segment], shift: u64) {
         const NOWHERE: u32 = u32::MAX;
         let mut old = self.old_segments().iter().peekable();
         let mut found = self.found().peekable();
@@ -31,7 +32,13 @@ impl<P: Platform> Build<'_, P> {
                     };
                 }
             } else if let Some(old) = old.next() {
-                *segment = *old;
+                let moved = |distance: u64| distance.wrapping_add(shift);
+                *segment = Segment {
+                    free: moved(old.free),
+                    entries: moved(old.entries),
+                    marks: moved(old.marks),
+                    ..*old
+                };
             }
         }
     }
@@ -63,10 +70,13 @@ impl<P: Platform> Build<'_, P> {
         banks: &mut [Bank],
         by_chunk: &mut [u32],
         arenas: &[ArenaDesc],
+        shift: u64,
     ) -> usize {
         let mut count = 0;
         for (bank, old) in banks.iter_mut().zip(self.old_banks()) {
             *bank = *old;
+            bank.free = old.free.wrapping_add(shift);
+            bank.entries = old.entries.wrapping_add(shift);
             bank.node = self.node_of_old_bank(old, nodes);
             count += 1;
         }
@@ -94,8 +104,8 @@ impl<P: Platform> Build<'_, P> {
                     end_chunk: next_chunk,
                     first_segment: 0,
                     segments: 0,
-                    free: words.map_or(0, |words| words.free.address),
-                    entries: words.map_or(0, |words| words.entries.address - words.free.address),
+                    free: words.map_or(0, |words| words.distance_of(words.free)),
+                    entries: words.map_or(0, |words| words.distance_of(words.entries)),
                     base: 0,
                 };
                 let mine = |other: &Found| {
@@ -110,12 +120,12 @@ impl<P: Platform> Build<'_, P> {
                         segment.bank = count as u32;
                         segment.first_chunk = next_chunk;
                         if let Some(words) = words {
-                            let chunk = u64::from(next_chunk);
-                            let free = words.free.address + chunk * 64;
-                            segment.free = free;
-                            segment.entries =
-                                (words.entries.address + chunk * 4).wrapping_sub(free);
-                            segment.marks = (words.marks.address + chunk * 128).wrapping_sub(free);
+                            let of = |table, bytes: u64| {
+                                words.distance_of(table).wrapping_add(u64::from(next_chunk) * bytes)
+                            };
+                            segment.free = of(words.free, 64);
+                            segment.entries = of(words.entries, 4);
+                            segment.marks = of(words.marks, 128);
                         }
                         if bank.segments == 0 {
                             bank.base = segment.base().wrapping_sub(u64::from(next_chunk) << 9);
