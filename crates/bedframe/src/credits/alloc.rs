@@ -207,7 +207,7 @@ impl<P: Platform> Memory<P> {
 
     pub(super) fn node_of(&self, range: FrameRange) -> Option<NodeId> {
         let directory = self.directory()?;
-        let (_, segment) = directory.locate(range.start().get())?;
+        let segment = directory.locate(range.start().get())?;
         let bank = directory.banks().get(segment.bank as usize)?;
         Some(NodeId(directory.nodes().get(bank.node as usize)?.id))
     }

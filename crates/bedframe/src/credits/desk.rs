@@ -168,7 +168,7 @@ impl<'a, P: Platform> Desk<'a, P> {
     pub(super) fn each_part(&self, range: FrameRange, mut f: impl FnMut(&Level, u64)) {
         let (mut at, end) = (range.start().get(), range.end().get());
         while at < end {
-            let Some((_, segment)) = self.directory.locate(at) else { return };
+            let Some(segment) = self.directory.locate(at) else { return };
             let stop = end.min(segment.end);
             if let Some(level) = self.node_of(segment.bank).and_then(|node| self.level(node)) {
                 f(level, stop - at);

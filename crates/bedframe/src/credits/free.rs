@@ -29,7 +29,7 @@ impl<P: Platform> Memory<P> {
 
     fn ticket(&self, range: FrameRange) -> Option<Ticket<'_>> {
         let directory = self.directory()?;
-        let (_, segment) = directory.locate(range.start().get())?;
+        let segment = directory.locate(range.start().get())?;
         if range.end().get() > segment.end {
             return None;
         }

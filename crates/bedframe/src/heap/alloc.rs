@@ -69,10 +69,10 @@ impl<P: Platform> Heap<'_, P> {
         }
         self.tolled(toll, bank, || {
             if order == 0
-                && let Some(free) = self.directory.free_word(bank, place.chunk, place.word)
+                && let Some((free, _)) = self.directory.at_place(bank, place)
                 && let Some(bit) = Chunk::take_one(free)
             {
-                return self.directory.block(bank, place.chunk, place.word * 64 + bit, 0);
+                return self.directory.block(bank, place.chunk(), place.word() * 64 + bit, 0);
             }
             self.take_from_place(kind, place, bank, order)
         })
@@ -203,6 +203,6 @@ impl<P: Platform> Heap<'_, P> {
         let places = self.directory.slots().iter().flat_map(|slot| slot.all_places());
         let mine = places.filter(|place| place.bank == id);
         // All of them: a block above order 9 may need several.
-        mine.filter(|place| arena.merge(&self.cpu, place.chunk)).count() > 0
+        mine.filter(|place| arena.merge(&self.cpu, place.chunk())).count() > 0
     }
 }

@@ -26,19 +26,19 @@ pub(crate) fn take_from_holes<P: Platform>(
 ) -> Taken {
     while let Some(hole) = slot.hole() {
         if hole.bank == home.bank
-            && let Some((free, entry)) = directory.free_word_and_entry(bank, hole.chunk, hole.word)
+            && let Some((free, entry)) = directory.at_place(bank, hole)
         {
             // A word that this empties keeps its hint until the next hole comes, or the next
             // allocation: who frees and allocates one frame over and over pays for no hints.
             let old = free.load(Ordering::Relaxed);
             if is_hole(old)
-                && let Some(base) = directory.chunk_base(bank, hole.chunk)
+                && let Some(first) = directory.first_of(bank, hole)
                 && let Some(bit) = Chunk::take_one(free)
             {
-                return taken(entry, base.wrapping_add(u64::from(hole.word * 64 + bit)));
+                return taken(entry, first.wrapping_add(u64::from(bit)));
             }
             if old == 0 {
-                Chunk::clear_hint_of(directory.platform(), entry, free, hole.word);
+                Chunk::clear_hint_of(directory.platform(), entry, free, hole.word());
             }
         }
         slot.pop_hole();
@@ -80,13 +80,13 @@ pub(crate) fn put_in_empty<P: Platform>(
 pub(super) fn note_hole<P: Platform>(directory: Directory<'_, P>, segment: &Segment, frame: u64) {
     let Some(slot) = directory.slot(directory.platform().cpu()) else { return };
     let (chunk, bit) = segment.chunk_of(frame);
-    let hole = Place { bank: segment.bank, chunk, word: bit / 64 };
+    let hole = Place::new(segment.bank, chunk, bit / 64);
     let Some(before) = slot.push_hole(hole) else { return };
     let Some(bank) = directory.banks().get(before.bank as usize) else { return };
-    match directory.free_word_and_entry(bank, before.chunk, before.word) {
+    match directory.at_place(bank, before) {
         // Filled by an allocation.
         Some((free, entry)) if free.load(Ordering::Relaxed) == 0 => {
-            Chunk::clear_hint_of(directory.platform(), entry, free, before.word);
+            Chunk::clear_hint_of(directory.platform(), entry, free, before.word());
         }
         _ => slot.keep_hole(before),
     }

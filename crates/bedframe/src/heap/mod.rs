@@ -16,7 +16,8 @@ mod whole;
 pub(crate) use free::{AskLedger, Putting, error as free_error};
 pub(crate) use holes::{put_in_empty, take_from_holes};
 pub(crate) use quick::{
-    Freed, Put, Quick, Taken, end_put, home, own_home, put, put_quickly, quick_node, take_quickly,
+    Freed, Put, Quick, Taken, end_put, home, own_home, put, put_marked, put_quickly, quick_node,
+    take_quickly,
 };
 pub(crate) use walk::{Counted, Stretch};
 pub(crate) use whole::{put_whole_quickly, take_whole_quickly};
@@ -65,7 +66,7 @@ impl<'a, P: Platform> Heap<'a, P> {
     /// The piece of `[start, end)` that begins at `start`; `None` if there is no RAM at `start`.
     #[inline]
     pub(crate) fn piece(&self, start: u64, end: u64) -> Option<Piece<'a>> {
-        let (_, segment) = self.directory.locate(start)?;
+        let segment = self.directory.locate(start)?;
         Some(piece_in(segment, start, end))
     }
 

@@ -117,12 +117,9 @@ pub(crate) fn take_quickly<P: Platform>(
     if place.bank != home.bank || bank.segments != 1 {
         return Taken::No;
     }
-    let Some((free, entry)) = directory.free_word_and_entry(bank, place.chunk, place.word) else {
-        return Taken::No;
-    };
+    let Some((free, entry)) = directory.at_place(bank, place) else { return Taken::No };
     let Some(bit) = Chunk::take_one(free) else { return Taken::No };
-    let bit = u64::from(place.chunk) * 512 + u64::from(place.word * 64 + bit);
-    taken(entry, bank.base.wrapping_add(bit))
+    taken(entry, bank.base.wrapping_add(place.index() * 64 + u64::from(bit)))
 }
 
 /// What a step that took `frame` out of a chunk comes to.
@@ -159,6 +156,8 @@ pub(crate) enum Put {
     No,
     /// The frames are free.
     Yes,
+    /// Nothing has changed: [`put_marked`] may free these frames of the word.
+    Marked(u64),
     /// Nothing has changed: [`put_in_empty`] frees these frames of the word.
     Empty(u64),
     /// They are free, and [`end_put`] looks after the rest: the word was this, and they are these.
@@ -184,6 +183,21 @@ pub(crate) fn put_quickly<P: Platform>(
     }
     let Some(words) = directory.words_in(segment, start) else { return Put::No };
     let mask = u64::MAX >> (64 - frames) << bit;
+    if !Entry(words.entry.load(Ordering::Acquire)).takes_back_any() {
+        return Put::Marked(mask);
+    }
+    put_in(words, mask)
+}
+
+/// The same where the marks of a chunk have to be looked at.
+#[inline]
+pub(crate) fn put_marked<P: Platform>(
+    directory: Directory<'_, P>,
+    segment: &Segment,
+    start: u64,
+    mask: u64,
+) -> Put {
+    let Some(words) = directory.words_in(segment, start) else { return Put::No };
     let entry = Entry(words.entry.load(Ordering::Acquire));
     if !entry.is_plain()
         || !entry.is_complete() && words.initialised.load(Ordering::Relaxed) & mask != mask
@@ -194,6 +208,11 @@ pub(crate) fn put_quickly<P: Platform>(
     if entry.is_clean() && words.dirty.load(Ordering::Relaxed) & mask != mask {
         return Put::Empty(mask);
     }
+    put_in(words, mask)
+}
+
+#[inline(always)]
+fn put_in(words: Words<'_>, mask: u64) -> Put {
     let old = match Chunk::put_in_word(words.free, mask) {
         Some(Ok(old)) => old,
         Some(Err(_)) => return Put::No,
@@ -205,17 +224,18 @@ pub(crate) fn put_quickly<P: Platform>(
     let entry = Entry(words.entry.load(Ordering::Acquire));
     // Neither a hole nor full; or where a CPU allocates, as most of those are.
     let ordinary = entry.is_adopted() || old & (old - 1) != 0 && old | mask != u64::MAX;
-    if ordinary && entry.is_plain() && entry.cap().is_none() {
-        return Put::Yes;
-    }
-    Put::More(old, mask)
+    if ordinary && entry.is_plain_and_uncapped() { Put::Yes } else { Put::More(old, mask) }
 }
 
 /// [`put_quickly`], and what follows it.
 pub(crate) fn put<P: Platform>(directory: Directory<'_, P>, start: u64, frames: u64) -> Freed {
-    let Some((_, segment)) = directory.locate(start) else { return Freed::No };
-    match put_quickly(directory, segment, start, frames) {
-        Put::No => Freed::No,
+    let Some(segment) = directory.locate(start) else { return Freed::No };
+    let put = match put_quickly(directory, segment, start, frames) {
+        Put::Marked(mask) => put_marked(directory, segment, start, mask),
+        put => put,
+    };
+    match put {
+        Put::No | Put::Marked(_) => Freed::No,
         Put::Yes => Freed::Yes,
         Put::Empty(mask) => put_in_empty(directory, segment, start, mask),
         Put::More(old, mask) => end_put(directory, segment, start, old, mask),

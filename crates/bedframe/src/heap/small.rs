@@ -28,11 +28,11 @@ impl<P: Platform> Heap<'_, P> {
         order: u32,
     ) -> Option<FrameRange> {
         let arena = self.directory.arena(bank.arena)?;
-        let bit = arena.take_block(&self.cpu, place.chunk, order, place.word)?;
-        if bit / 64 != place.word {
+        let bit = arena.take_block(&self.cpu, place.chunk(), order, place.word())?;
+        if bit / 64 != place.word() {
             self.cpu.slot.note_word(kind, place, bit / 64);
         }
-        self.directory.block(bank, place.chunk, bit, order)
+        self.directory.block(bank, place.chunk(), bit, order)
     }
 
     /// Whether a limited request may be served from `bank`, where such a request was served last.
@@ -75,7 +75,7 @@ impl<P: Platform> Heap<'_, P> {
             .or_else(|| {
                 self.take_broken(&arena, bank.first_chunk..bank.end_chunk, order, u32::MAX, true)
             })?;
-        self.settle(&arena, kind, Place { bank: id, chunk, word: bit / 64 });
+        self.settle(&arena, kind, Place::new(id, chunk, bit / 64));
         self.directory.block(bank, chunk, bit, order)
     }
 
@@ -146,7 +146,7 @@ impl<P: Platform> Heap<'_, P> {
     fn settle(&self, arena: &Arena<'_>, kind: PlaceKind, place: Place) {
         // Until a full chunk that is left is merged, neither a place nor a hint tells of it.
         let _window = self.cpu.window();
-        arena.adopt(&self.cpu, place.chunk);
+        arena.adopt(&self.cpu, place.chunk());
         let Some(left) = self.cpu.slot.move_to(kind, place) else { return };
         if self.leave(left) {
             return;
@@ -164,7 +164,7 @@ impl<P: Platform> Heap<'_, P> {
         let Some(arena) = bank.and_then(|bank| self.directory.arena(bank.arena)) else {
             return false;
         };
-        arena.leave(&self.cpu, left.chunk);
+        arena.leave(&self.cpu, left.chunk());
         true
     }
 }

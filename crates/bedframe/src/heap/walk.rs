@@ -86,7 +86,7 @@ impl<'a, P: Platform> Heap<'a, P> {
         let (mut at, end) = (range.start().get(), range.end().get());
         let mut counted = Counted::default();
         while at < end {
-            let Some((_, segment)) = self.directory.locate(at) else { break };
+            let Some(segment) = self.directory.locate(at) else { break };
             let stop = end.min(segment.end);
             counted.add(self.count_in(segment, at, stop).unwrap_or_default());
             at = stop;

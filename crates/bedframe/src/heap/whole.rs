@@ -17,7 +17,7 @@ use crate::sync::fence_after_rmw;
 pub(crate) fn take_whole_quickly<P: Platform>(directory: Directory<'_, P>, slot: &Slot) -> Taken {
     let Some(place) = slot.whole() else { return Taken::No };
     let Some(bank) = directory.banks().get(place.bank as usize) else { return Taken::No };
-    let mut chunk = place.chunk;
+    let mut chunk = place.chunk();
     let Some(entry) = directory.entry(bank, chunk) else { return Taken::No };
     if !Chunk::take_whole(entry) {
         // The next is as good as any, and its entry in the same cache line, mostly.
@@ -26,7 +26,7 @@ pub(crate) fn take_whole_quickly<P: Platform>(directory: Directory<'_, P>, slot:
         if !Chunk::take_whole(entry) {
             return Taken::No;
         }
-        slot.set_whole(Place { chunk, ..place });
+        slot.set_whole(Place::new(place.bank, chunk, 0));
     }
     // Behind the compare-exchange. A chunk that is exceptional is not taken so: there is nothing to vet.
     fence_after_rmw();
@@ -58,9 +58,9 @@ pub(crate) fn put_whole_quickly<P: Platform>(
     // It is the next to be taken, being in the cache, unless this CPU allocates elsewhere.
     if let Some(last) = slot.whole()
         && last.bank == segment.bank
-        && last.chunk != chunk
+        && last.chunk() != chunk
     {
-        slot.set_whole(Place { bank: segment.bank, chunk, word: 0 });
+        slot.set_whole(Place::new(segment.bank, chunk, 0));
     }
     Freed::Yes
 }
@@ -70,7 +70,7 @@ impl<P: Platform> Heap<'_, P> {
     pub(crate) fn put_chunk(&self, chunk: FrameRange) -> Freed {
         let start = chunk.start().get();
         match self.directory.locate(start) {
-            Some((_, segment)) => put_whole_quickly(self.directory, self.cpu.slot, segment, start),
+            Some(segment) => put_whole_quickly(self.directory, self.cpu.slot, segment, start),
             None => Freed::No,
         }
     }
@@ -91,7 +91,7 @@ impl<P: Platform> Heap<'_, P> {
         if order == 9 {
             let chunk = self.take_one(id, &arena, bank)?;
             if plain {
-                self.cpu.slot.set_whole(Place { bank: id, chunk, word: 0 });
+                self.cpu.slot.set_whole(Place::new(id, chunk, 0));
             }
             return self.directory.block(bank, chunk, 0, 9);
         }
@@ -108,7 +108,7 @@ impl<P: Platform> Heap<'_, P> {
     fn take_one(&self, id: u32, arena: &Arena<'_>, bank: &Bank) -> Option<u32> {
         let starts = match self.cpu.slot.whole() {
             // Behind the one that was taken last, and then around.
-            Some(last) if last.bank == id => self.around(bank, last.chunk),
+            Some(last) if last.bank == id => self.around(bank, last.chunk()),
             _ => self.own_way(bank),
         };
         for (from, end) in starts {

@@ -33,6 +33,9 @@ const OWN_NODE_BYTES: u64 = 4 * FRAME_SIZE;
 /// The most windows that the locating table has.
 const WINDOW_BITS: u32 = 12;
 
+/// The most segments: the windows say in 32 bits where they lie, and they lie right behind the header.
+const MOST_SEGMENTS: u64 = (u32::MAX as u64 - FRAME_SIZE) / size_of::<Segment>() as u64;
+
 /// What is built from what.
 pub(crate) struct Build<'a, P> {
     pub(crate) platform: &'a P,
@@ -152,6 +155,9 @@ impl<'a, P: Platform> Build<'a, P> {
             if bytes < OWN_NODE_BYTES {
                 small_arenas += bytes;
             }
+        }
+        if segments + self.old_segments().len() as u64 > MOST_SEGMENTS {
+            return Err(MapError::BadRange { range: self.fresh });
         }
         let bits = u64::BITS - last.get().leading_zeros();
         let window_shift = bits.saturating_sub(WINDOW_BITS).max(CHUNK_FRAMES.trailing_zeros());
@@ -357,7 +363,8 @@ impl<'a, P: Platform> Build<'a, P> {
         let bank_order = self.table::<u32>(header.bank_order.at(address));
         order_banks(banks.get(..bank_count).unwrap_or(&[]), nodes, bank_order);
         self.order_nodes(nodes, self.table::<u32>(header.fallback.at(address)));
-        write_windows(segments, sizes.window_shift, self.table::<u32>(header.windows.at(address)));
+        let windows = self.table::<u32>(header.windows.at(address));
+        write_windows(segments, header.segments.offset, sizes.window_shift, windows);
         if self.old.is_none() {
             for slot in self.table::<Slot>(header.slots.table) {
                 slot.reset();

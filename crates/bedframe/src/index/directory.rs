@@ -10,7 +10,7 @@ use super::chunk::{FreePlane, Marks, Words};
 use super::layout::{ArenaDesc, Bank, Header, Node, Segment};
 use super::raw::{self, Far, Local, Plain, Spot, Table};
 use super::records::Records;
-use super::slot::Slot;
+use super::slot::{Place, Slot};
 use super::span::CHUNK_SHIFT;
 use super::summary::Summary;
 use crate::addr::{FrameRange, Mfn};
@@ -224,6 +224,15 @@ impl<'a, P: Platform> Directory<'a, P> {
         Some(self.summary(desc, desc.whole))
     }
 
+    /// The first segment that ends behind the start of the window of `frame`, or if there is none, the last.
+    #[inline(always)]
+    fn first_behind(&self, frame: u64) -> Option<&'a Segment> {
+        let offset = *self.windows().get(self.window(frame))?;
+        // SAFETY: 1, 2. Promised for all tables when `self` was made; a window holds the offset of an element
+        // of the table of segments.
+        Some(unsafe { self.tables.0.at(u64::from(offset)) })
+    }
+
     /// The words of arena `index`.
     #[inline]
     pub(crate) fn arena(&self, index: u32) -> Option<Arena<'a>> {
@@ -246,7 +255,7 @@ impl<'a, P: Platform> Directory<'a, P> {
     /// Cost: a word of the window table, a segment, and what is made of them.
     #[inline]
     pub(crate) fn words(&self, start: u64, end: u64) -> Option<(&'a Segment, Words<'a>)> {
-        let (_, segment) = self.locate(start)?;
+        let segment = self.locate(start)?;
         if end > segment.end {
             return None;
         }
@@ -276,35 +285,18 @@ impl<'a, P: Platform> Directory<'a, P> {
         })
     }
 
-    /// Word `word` of the free plane of chunk `chunk` of a bank; `None` if the bank has no such chunk.
+    /// The word of the free plane at `place`, one of `bank`, and its chunk's entry; `None` if the bank has no
+    /// such chunk.
     #[inline(always)]
-    pub(crate) fn free_word(&self, bank: &Bank, chunk: u32, word: u32) -> Option<&'a AtomicU64> {
-        if chunk < bank.first_chunk || chunk >= bank.end_chunk {
-            return None;
-        }
-        let index = u64::from(chunk) * 8 + u64::from(word & 7);
-        // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only, and the distance
-        // was made for their arena. The chunk is one of the arena's.
-        Some(unsafe { self.tables.0.far(bank.free.wrapping_add(index * 8)) })
-    }
-
-    /// The same, and the chunk's entry.
-    #[inline(always)]
-    pub(crate) fn free_word_and_entry(
+    pub(crate) fn at_place(
         &self,
         bank: &Bank,
-        chunk: u32,
-        word: u32,
+        place: Place,
     ) -> Option<(&'a AtomicU64, &'a AtomicU32)> {
-        if chunk < bank.first_chunk || chunk >= bank.end_chunk {
-            return None;
-        }
-        let index = u64::from(chunk) * 8 + u64::from(word & 7);
-        let entry = bank.entries.wrapping_add(u64::from(chunk) * 4);
-        // SAFETY: As in `free_word`.
-        Some(unsafe {
-            (self.tables.0.far(bank.free.wrapping_add(index * 8)), self.tables.0.far(entry))
-        })
+        let entry = self.entry(bank, place.chunk())?;
+        let free = bank.free.wrapping_add(place.index() * 8);
+        // SAFETY: As in `entry`.
+        Some((unsafe { self.tables.0.far(free) }, entry))
     }
 
     /// The entry of chunk `chunk` of a bank; `None` if the bank has no such chunk.
@@ -313,55 +305,52 @@ impl<'a, P: Platform> Directory<'a, P> {
         if chunk < bank.first_chunk || chunk >= bank.end_chunk {
             return None;
         }
-        let offset = bank.entries.wrapping_add(u64::from(chunk) * 4);
-        // SAFETY: As in `free_word`.
-        Some(unsafe { self.tables.0.far(offset) })
+        let entry = bank.entries.wrapping_add(u64::from(chunk) * 4);
+        // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only, and the distance
+        // was made for their arena. The chunk is one of the arena's.
+        Some(unsafe { self.tables.0.far(entry) })
     }
 }
 
 impl<'a, P: Platform> Directory<'a, P> {
-    /// The segment that `frame` lies in, and its index; `None` in a hole.
+    /// The segment that `frame` lies in; `None` in a hole.
     ///
-    /// Cost: two words of the window table, and a binary search over the segments of that window:
-    /// one, but for the low and the ragged ones.
+    /// Cost: a word of the window table, and a binary search over the segments of that window: one, but for the
+    /// low and the ragged ones.
     #[inline]
-    pub(crate) fn locate(&self, frame: u64) -> Option<(u32, &'a Segment)> {
-        let (window, index, segment) = self.window_of(frame)?;
-        let (index, segment) = if frame < segment.end {
-            (index, segment)
-        } else {
-            self.locate_behind(frame, window, index)?
-        };
-        if frame < segment.start { None } else { Some((index, segment)) }
+    pub(crate) fn locate(&self, frame: u64) -> Option<&'a Segment> {
+        let first = self.first_behind(frame)?;
+        let segment = if frame < first.end { first } else { self.locate_behind(frame)? };
+        if frame < segment.start { None } else { Some(segment) }
     }
 
-    /// The window of `frame`, and the first segment that ends behind its start.
-    #[inline(always)]
-    fn window_of(&self, frame: u64) -> Option<(usize, u32, &'a Segment)> {
-        let window = (frame >> self.header().window_shift) as usize;
-        let index = *self.windows().get(window)?;
-        Some((window, index, self.segments().get(index as usize)?))
-    }
-
-    /// The segment that `frame` lies in if it is the first of its window, as nearly all are. Calls
-    /// nothing.
+    /// The same if it is the first of its window, as nearly all are. Calls nothing.
     #[inline(always)]
     pub(crate) fn locate_first(&self, frame: u64) -> Option<&'a Segment> {
-        let (_, _, segment) = self.window_of(frame)?;
-        (segment.start <= frame && frame < segment.end).then_some(segment)
+        let first = self.first_behind(frame)?;
+        (first.start <= frame && frame < first.end).then_some(first)
     }
 
-    /// The first segment of a window that ends behind `frame`; `low` is the first that ends behind
-    /// the window's start.
+    #[inline(always)]
+    fn window(&self, frame: u64) -> usize {
+        (frame >> self.header().window_shift) as usize
+    }
+
+    /// The first segment that ends behind `frame`, of those of its window.
     #[cold]
     #[inline(never)]
-    fn locate_behind(self, frame: u64, window: usize, low: u32) -> Option<(u32, &'a Segment)> {
-        let (segments, low) = (self.segments(), low as usize);
-        let high = self.windows().get(window + 1).map_or(usize::MAX, |high| *high as usize);
-        let high = high.min(segments.len().saturating_sub(1));
+    fn locate_behind(self, frame: u64) -> Option<&'a Segment> {
+        let (segments, windows) = (self.segments(), self.windows());
+        let first = self.header().segments.offset;
+        let index = |offset: &u32| {
+            (u64::from(*offset).saturating_sub(first) / size_of::<Segment>() as u64) as usize
+        };
+        let window = self.window(frame);
+        let low = index(windows.get(window)?);
+        let last = segments.len().saturating_sub(1);
+        let high = windows.get(window + 1).map_or(last, index);
         let rest = segments.get(low..=high)?;
-        let index = low + rest.partition_point(|segment| segment.end <= frame);
-        Some((index as u32, segments.get(index)?))
+        segments.get(low + rest.partition_point(|segment| segment.end <= frame))
     }
 
     /// The frame of bit 0 of chunk `chunk` of a bank.
@@ -373,7 +362,14 @@ impl<'a, P: Platform> Directory<'a, P> {
         self.chunk_base_of_many(bank, chunk)
     }
 
-    /// The same where the bank has more than one segment.
+    /// The first frame of the word at `place`, one of `bank`.
+    #[inline(always)]
+    pub(crate) fn first_of(&self, bank: &Bank, place: Place) -> Option<u64> {
+        let base = self.chunk_base(bank, place.chunk())?;
+        Some(base.wrapping_add(u64::from(place.word()) * 64))
+    }
+
+    /// [`Directory::chunk_base`] where the bank has more than one segment.
     #[inline(never)]
     fn chunk_base_of_many(self, bank: &Bank, chunk: u32) -> Option<u64> {
         Some(self.segment_of_chunk(bank, chunk)?.chunk_base(chunk))

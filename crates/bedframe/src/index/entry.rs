@@ -151,6 +151,20 @@ impl Entry {
         self.0 & (Self::STATE | Self::EXCEPTIONAL) == ChunkState::Broken as u32
     }
 
+    /// Whether it is plain, every frame has been in the heap, and nothing is known of contents: any frame that is
+    /// not free can be put back without a look at the marks either.
+    #[inline]
+    pub(crate) const fn takes_back_any(self) -> bool {
+        self.0 & (Self::STATE | Self::EXCEPTIONAL | Self::COMPLETE | Self::CLEAN)
+            == ChunkState::Broken as u32 | Self::COMPLETE
+    }
+
+    /// Whether it is plain, and there is no [cap](Entry::cap).
+    #[inline]
+    pub(crate) const fn is_plain_and_uncapped(self) -> bool {
+        self.0 & (Self::STATE | Self::EXCEPTIONAL | Self::CAP) == ChunkState::Broken as u32
+    }
+
     /// Whether, the chunk being Broken, every frame of it has been in the heap.
     #[inline]
     pub(crate) const fn is_complete(self) -> bool {

@@ -177,12 +177,17 @@ impl ArenaDesc {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct Header {
-    /// Sorted by address.
-    pub(crate) segments: Local,
-    /// For each window of `2^window_shift` frames, the first segment that ends behind its start.
+    /// For each window of `2^window_shift` frames, how far behind the header the first segment lies that ends
+    /// behind the window's start, or if there is none, the last.
     pub(crate) windows: Local,
     pub(crate) window_shift: u64,
     pub(crate) banks: Local,
+    /// In the block of the first directory, for all that follow it.
+    pub(crate) slots: Far,
+    /// The same: one clock.
+    pub(crate) clock: Far,
+    /// Sorted by address.
+    pub(crate) segments: Local,
     /// Indices of segments, sorted by bank and address.
     pub(crate) by_chunk: Local,
     /// Sorted by number.
@@ -195,8 +200,4 @@ pub(crate) struct Header {
     /// What each node has of credits, in the order of `nodes`. Only the directory that was published
     /// last is asked.
     pub(crate) levels: Local,
-    /// In the block of the first directory, for all that follow it.
-    pub(crate) slots: Far,
-    /// The same: one clock.
-    pub(crate) clock: Far,
 }

@@ -80,25 +80,48 @@ impl PlaceKind {
     }
 }
 
-/// Where a CPU allocates: a chunk of a bank and a word of it. 64 bits, so that it is read and
-/// exchanged in one step.
+/// Where a CPU allocates: a word of a chunk of a bank. 64 bits when packed, so that it is read and exchanged
+/// in one step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Place {
     pub(crate) bank: u32,
-    pub(crate) chunk: u32,
-    pub(crate) word: u32,
+    /// The word's number in the bank's arena.
+    index: u64,
 }
 
 impl Place {
     pub(crate) const NONE: u64 = u64::MAX;
+    const INDEX_BITS: u32 = 35;
+
+    /// Word `word` of chunk `chunk` of bank `bank`.
+    #[inline]
+    pub(crate) const fn new(bank: u32, chunk: u32, word: u32) -> Self {
+        Self { bank, index: (chunk as u64) << 3 | (word & 7) as u64 }
+    }
+
+    #[inline]
+    pub(crate) const fn chunk(self) -> u32 {
+        (self.index >> 3) as u32
+    }
+
+    #[inline]
+    pub(crate) const fn word(self) -> u32 {
+        self.index as u32 & 7
+    }
+
+    /// The word's number in the bank's arena.
+    #[inline]
+    pub(crate) const fn index(self) -> u64 {
+        self.index
+    }
 
     /// `None` where the bank's number has no room: such a place is not remembered.
     #[inline]
     pub(crate) const fn pack(self) -> Option<u64> {
-        if self.bank >= (1 << 29) - 1 {
+        if self.bank >= u32::MAX >> (Self::INDEX_BITS - 32) {
             return None;
         }
-        Some((self.bank as u64) << 35 | (self.chunk as u64) << 3 | (self.word & 7) as u64)
+        Some((self.bank as u64) << Self::INDEX_BITS | self.index)
     }
 
     #[inline]
@@ -106,11 +129,8 @@ impl Place {
         if value == Self::NONE {
             return None;
         }
-        Some(Place {
-            bank: (value >> 35) as u32,
-            chunk: (value >> 3) as u32,
-            word: value as u32 & 7,
-        })
+        let index = value & ((1 << Self::INDEX_BITS) - 1);
+        Some(Place { bank: (value >> Self::INDEX_BITS) as u32, index })
     }
 }
 
@@ -188,7 +208,7 @@ impl Slot {
     pub(crate) fn move_to(&self, kind: PlaceKind, place: Place) -> Option<Place> {
         let packed = place.pack()?;
         let old = self.of(kind).swap(packed, Ordering::Relaxed);
-        Place::unpack(old).filter(|old| (old.bank, old.chunk) != (place.bank, place.chunk))
+        Place::unpack(old).filter(|old| (old.bank, old.chunk()) != (place.bank, place.chunk()))
     }
 
     /// The chunk that was taken or put back whole last.
@@ -254,7 +274,8 @@ impl Slot {
 
     /// Notes that the CPU goes on in another word of the same chunk.
     pub(crate) fn note_word(&self, kind: PlaceKind, old: Place, word: u32) {
-        if let (Some(old), Some(new)) = (old.pack(), Place { word, ..old }.pack()) {
+        if let (Some(old), Some(new)) = (old.pack(), Place::new(old.bank, old.chunk(), word).pack())
+        {
             // Fails if an interrupt moved us: its choice stands.
             let _ = self.of(kind).compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed);
         }

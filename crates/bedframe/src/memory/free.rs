@@ -3,7 +3,9 @@
 use super::Memory;
 use crate::addr::FrameRange;
 use crate::error::{FreeError, FreeRefusal};
-use crate::heap::{Freed, Put, end_put, free_error, put_in_empty, put_quickly, put_whole_quickly};
+use crate::heap::{
+    Freed, Put, end_put, free_error, put_in_empty, put_marked, put_quickly, put_whole_quickly,
+};
 use crate::index::{CHUNK_FRAMES, Directory, Segment, Tables};
 use crate::ledger::Kind;
 use crate::platform::Platform;
@@ -64,7 +66,7 @@ impl<P: Platform> Memory<P> {
     fn put_frames_behind(&self, start: u64, frames: u64) -> Freed {
         let Some(directory) = self.quick_directory() else { return Freed::No };
         match directory.locate(start) {
-            Some((_, segment)) => self.put_frames_of(directory, segment, start, frames),
+            Some(segment) => self.put_frames_of(directory, segment, start, frames),
             None => Freed::No,
         }
     }
@@ -77,14 +79,35 @@ impl<P: Platform> Memory<P> {
         start: u64,
         frames: u64,
     ) -> Freed {
-        match put_quickly(directory, segment, start, frames) {
+        self.go_on(directory, segment, start, put_quickly(directory, segment, start, frames))
+    }
+
+    #[inline(always)]
+    fn go_on(&self, directory: Directory<'_, P>, segment: &Segment, start: u64, put: Put) -> Freed {
+        match put {
             Put::No => Freed::No,
+            Put::Marked(mask) => self.put_frames_marked(directory.tables(), segment, start, mask),
             Put::Yes if self.is_still_quick() => Freed::Yes,
             Put::Yes => self.doubted(Freed::Yes),
             Put::Empty(mask) => self.put_frames_in_empty(directory.tables(), segment, start, mask),
             Put::More(old, mask) => {
                 self.put_frames_and_more(directory.tables(), segment, start, old, mask)
             }
+        }
+    }
+
+    #[inline(never)]
+    fn put_frames_marked(
+        &self,
+        tables: Tables<'_>,
+        segment: &Segment,
+        start: u64,
+        mask: u64,
+    ) -> Freed {
+        let directory = Directory::of(&self.platform, tables);
+        match put_marked(directory, segment, start, mask) {
+            Put::Marked(_) => Freed::No,
+            put => self.go_on(directory, segment, start, put),
         }
     }
 

@@ -71,7 +71,7 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 pub struct Memory<P> {
     platform: P,
     boot: Lock<Boot>,
-    /// The frame in which the directory begins, or [`NO_DIRECTORY`] until the heap runs.
+    /// The machine address of the directory, or [`NO_DIRECTORY`] until the heap runs.
     directory: AtomicU64,
     /// The same for the quick paths: [`NO_DIRECTORY`] also while free frames are counted.
     quick: AtomicU64,
@@ -197,17 +197,17 @@ impl<P: Platform> Memory<P> {
     #[inline]
     #[allow(unsafe_code)]
     fn directory_in(&self, word: &AtomicU64) -> Option<Directory<'_, P>> {
-        // Acquire pairs with the Release in `set_directory` and `set_quick`: who sees the frame sees the
-        // directory.
-        let frame = word.load(Ordering::Acquire);
-        if frame == NO_DIRECTORY {
+        // Acquire pairs with the Release in `set_directory` and `set_quick`: who sees the address sees
+        // the directory.
+        let address = word.load(Ordering::Acquire);
+        if address == NO_DIRECTORY {
             return None;
         }
         // SAFETY: 1. `Build::build` returned the frame of a complete header whose tables lie in
         // mapped memory that the ledger calls Metadata, and no metadata of a directory is ever
         // given back, so it stays for the life of `self`. 2. After publication nothing writes there
         // but through atomics.
-        unsafe { Directory::at(&self.platform, Mfn::new(frame)) }
+        unsafe { Directory::at(&self.platform, Mfn::from_address(address)) }
     }
 
     /// The heap, if it runs.
@@ -230,14 +230,14 @@ impl<P: Platform> Memory<P> {
     /// Names the directory, under the lock of the credits' books.
     pub(crate) fn set_directory(&self, frame: Mfn) {
         // Release pairs with the Acquire in `directory_in`.
-        self.directory.store(frame.get(), Ordering::Release);
+        self.directory.store(frame.address(), Ordering::Release);
     }
 
     /// Lets the quick paths run, or not; under the lock of the credits' books.
     pub(crate) fn set_quick(&self, quick: bool) {
-        let frame = if quick { self.directory.load(Ordering::Acquire) } else { NO_DIRECTORY };
+        let address = if quick { self.directory.load(Ordering::Acquire) } else { NO_DIRECTORY };
         // Release pairs with the Acquire in `directory_in`.
-        self.quick.store(frame, Ordering::Release);
+        self.quick.store(address, Ordering::Release);
     }
 
     /// Hands over from the boot allocator to the heap: everything that is free moves into the

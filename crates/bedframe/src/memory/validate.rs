@@ -191,7 +191,7 @@ impl<P: Platform> Memory<P> {
             let inside = bank.zone().frames().covers(frames) && bank.frames().covers(frames);
             let ram = boot.ledger.pieces(&self.platform, frames);
             let mut ram = ram.map(|(_, attr)| attr.is_ram() && Some(attr.node().0) == node);
-            let found = heap.directory.locate(segment.start).map(|(_, found)| found.start);
+            let found = heap.directory.locate(segment.start).map(|found| found.start);
             if segment.start < last
                 || frames.is_empty()
                 || !inside
@@ -387,7 +387,7 @@ impl<P: Platform> Memory<P> {
     fn is_some_cpus_place(&self, heap: &Heap<'_, P>, bank: &Bank, chunk: u32) -> bool {
         heap.directory.slots().iter().flat_map(|slot| slot.all_places()).any(|place| {
             let other = heap.directory.banks().get(place.bank as usize);
-            place.chunk == chunk && other.is_some_and(|other| other.arena == bank.arena)
+            place.chunk() == chunk && other.is_some_and(|other| other.arena == bank.arena)
         })
     }
 

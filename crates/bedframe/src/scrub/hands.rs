@@ -253,7 +253,7 @@ impl Hands {
         }
         let unit = match mask {
             0 => Unit::Whole,
-            mask => Unit::Part { word: place.word, mask },
+            mask => Unit::Part { word: place.word(), mask },
         };
         Seized::Frames { place, unit, scrubbed: old.progress() }
     }
@@ -286,7 +286,7 @@ mod tests {
             place: AtomicU64::new(Place::NONE),
             mask: AtomicU64::new(0),
         };
-        let place = Place { bank: 3, chunk: 70, word: 5 };
+        let place = Place::new(3, 70, 5);
         let unit = Unit::Part { word: 5, mask: 0b110 };
         let turn = hands.begin().unwrap();
         assert_eq!(hands.begin(), None, "full");

@@ -84,7 +84,7 @@ impl<'a, P: Platform> Heap<'a, P> {
 
     fn bank_of(&self, place: Place) -> Option<&'a Bank> {
         let bank = self.directory.banks().get(place.bank as usize)?;
-        (bank.first_chunk..bank.end_chunk).contains(&place.chunk).then_some(bank)
+        (bank.first_chunk..bank.end_chunk).contains(&place.chunk()).then_some(bank)
     }
 
     fn is_known(&self, place: Place) -> bool {
@@ -93,8 +93,8 @@ impl<'a, P: Platform> Heap<'a, P> {
 
     /// What is to be scrubbed of a place's chunk from the place's word on.
     fn dirty_at(&self, at: Place) -> Option<(Chunk<'a>, Unit)> {
-        let chunk = self.directory.arena(self.bank_of(at)?.arena)?.chunk(at.chunk)?;
-        let unit = chunk.find_dirty(self.cpu.platform, at.word)?;
+        let chunk = self.directory.arena(self.bank_of(at)?.arena)?.chunk(at.chunk())?;
+        let unit = chunk.find_dirty(self.cpu.platform, at.word())?;
         Some((chunk, unit))
     }
 
@@ -112,7 +112,7 @@ impl<'a, P: Platform> Heap<'a, P> {
     /// Where this CPU begins in a bank; each elsewhere, so that many do not meet.
     fn entrance(&self, id: u32, bank: &Bank) -> Option<Place> {
         let [(start, _), _] = self.own_way(bank);
-        let place = Place { bank: id, chunk: start as u32, word: 0 };
+        let place = Place::new(id, start as u32, 0);
         self.is_known(place).then_some(place)
     }
 
@@ -120,10 +120,10 @@ impl<'a, P: Platform> Heap<'a, P> {
     fn behind(&self, at: Place) -> Option<Place> {
         let bank = self.bank_of(at)?;
         let entrance = self.entrance(at.bank, bank)?;
-        let next = at.chunk.saturating_add(1);
+        let next = at.chunk().saturating_add(1);
         let chunk = if next < bank.end_chunk { next } else { bank.first_chunk };
-        if chunk != entrance.chunk {
-            return Some(Place { chunk, word: 0, ..at });
+        if chunk != entrance.chunk() {
+            return Some(Place::new(at.bank, chunk, 0));
         }
         let mut rest = self.round().skip_while(|(id, _)| *id != at.bank).skip(1);
         rest.find_map(|(id, bank)| self.entrance(id, bank))
@@ -132,7 +132,7 @@ impl<'a, P: Platform> Heap<'a, P> {
     fn behind_unit(&self, at: Place, unit: Unit) -> Option<Place> {
         match unit {
             Unit::Part { word, .. } if word < 7 => {
-                Some(Place { word: word.saturating_add(1), ..at })
+                Some(Place::new(at.bank, at.chunk(), word.saturating_add(1)))
             }
             _ => self.behind(at),
         }
@@ -149,14 +149,15 @@ impl<'a, P: Platform> Heap<'a, P> {
         frames: &mut u64,
     ) -> Outcome {
         let (platform, slot) = (self.cpu.platform, self.cpu.slot);
-        let Some(base) = self.bank_of(at).and_then(|b| self.directory.chunk_base(b, at.chunk))
+        let Some(base) = self.bank_of(at).and_then(|b| self.directory.chunk_base(b, at.chunk()))
         else {
             return Outcome::Gone;
         };
-        let place = match unit {
-            Unit::Part { word, .. } => Place { word, ..at },
-            Unit::Whole => Place { word: 0, ..at },
+        let word = match unit {
+            Unit::Part { word, .. } => word,
+            Unit::Whole => 0,
         };
+        let place = Place::new(at.bank, at.chunk(), word);
         let taken = self.masked(|| {
             let Some(turn) = slot.hands.begin() else { return Err(Outcome::Stopped) };
             // Until they are back, a search that finds nothing is not to be believed.
@@ -216,11 +217,11 @@ impl<'a, P: Platform> Heap<'a, P> {
     fn put_unit(&self, slot: &Slot, place: Place, unit: Unit, scrubbed: u32, broken: Option<u32>) {
         let arena = self.bank_of(place).and_then(|bank| self.directory.arena(bank.arena));
         if let Some(arena) = arena
-            && let Some(chunk) = arena.chunk(place.chunk)
+            && let Some(chunk) = arena.chunk(place.chunk())
             && chunk.put_scrubbed(self.cpu.platform, unit, scrubbed, broken)
         {
             fence_full();
-            arena.merge_ripe(&self.cpu, place.chunk);
+            arena.merge_ripe(&self.cpu, place.chunk());
         }
         slot.close_window();
         slot.hands.rest(None);

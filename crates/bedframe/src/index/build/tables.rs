@@ -229,14 +229,16 @@ pub(super) fn order_banks(banks: &[Bank], nodes: &mut [Node], order: &mut [u32])
     }
 }
 
-/// For each window, the first segment that ends behind its start.
-pub(super) fn write_windows(segments: &[Segment], shift: u32, windows: &mut [u32]) {
+/// For each window, where the first segment lies that ends behind its start, or if there is none, the last;
+/// the table of segments begins at `offset`.
+pub(super) fn write_windows(segments: &[Segment], offset: u64, shift: u32, windows: &mut [u32]) {
+    let last = segments.len().saturating_sub(1);
     let mut index = 0;
     for (number, window) in windows.iter_mut().enumerate() {
         let start = (number as u64) << shift;
         while segments.get(index).is_some_and(|segment| segment.end <= start) {
             index += 1;
         }
-        *window = index as u32;
+        *window = (offset + index.min(last) as u64 * size_of::<Segment>() as u64) as u32;
     }
 }
