@@ -153,9 +153,9 @@ impl<'a, P: Platform> Heap<'a, P> {
             let entry = Entry(words.entry.load(Ordering::Acquire));
             return (entry.is(ChunkState::WholeUsed) && !entry.is_exceptional()).then_some(behind);
         };
-        let arena = self.bank(segment)?.arena;
+        let bank = self.bank(segment)?;
         let (chunk, _) = segment.chunk_of(at);
-        let whole = || self.directory.whole_of(arena);
+        let whole = || self.directory.whole_of(bank);
         Chunk::put_whole(words.entry, contents, chunk, whole).then_some(behind)
     }
 

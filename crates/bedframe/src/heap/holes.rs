@@ -54,12 +54,14 @@ pub(crate) fn put_in_empty<P: Platform>(
     start: u64,
     mask: u64,
 ) -> Freed {
+    let Some(bank) = directory.banks().get(segment.bank as usize) else { return Freed::No };
     let (chunk, bit) = segment.chunk_of(start);
     let Some(Words { entry, free, .. }) = directory.words_in(segment, start) else {
         return Freed::No;
     };
-    let marks = || directory.words_in(segment, start);
-    let some = || directory.some_of(directory.banks().get(segment.bank as usize)?.arena);
+    // By value, so that nothing has to lie in memory for what is seldom asked.
+    let marks = move || directory.words_in(segment, start);
+    let some = move || directory.some_of(bank);
     let adopted = Entry(entry.load(Ordering::Relaxed)).is_adopted();
     let (words, place) = ((entry, free), (chunk, bit / 64));
     let put = Chunk::put_under_busy(directory.platform(), words, place, mask, marks, some);

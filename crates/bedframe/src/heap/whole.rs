@@ -49,7 +49,7 @@ pub(crate) fn put_whole_quickly<P: Platform>(
     let Some(words) = directory.words_in(segment, start) else { return Freed::No };
     let Some(bank) = directory.banks().get(segment.bank as usize) else { return Freed::No };
     let (chunk, _) = segment.chunk_of(start);
-    let whole = || directory.whole_of(bank.arena);
+    let whole = || directory.whole_of(bank);
     if !Chunk::put_whole(words.entry, Contents::Written, chunk, whole) {
         return Freed::No;
     }

@@ -190,12 +190,25 @@ impl<'a, P: Platform> Directory<'a, P> {
         unsafe { self.tables.0.far_table(desc.distance_of(table), table.len) }
     }
 
-    /// A summary of an arena.
+    /// The summary of a bank's arena that says where a chunk is Broken with some frame free.
     #[inline(always)]
-    fn summary(&self, desc: &ArenaDesc, table: Table) -> Summary<'a> {
-        // SAFETY: It is one of the arena's, and holds atomics.
-        let words: &[AtomicU64] = unsafe { self.of_arena(desc, table) };
-        Summary::over(words, desc.chunks())
+    pub(crate) fn some_of(&self, bank: &Bank) -> Summary<'a> {
+        self.summary(bank, bank.some)
+    }
+
+    /// That which says where a chunk is WholeFree.
+    #[inline(always)]
+    pub(crate) fn whole_of(&self, bank: &Bank) -> Summary<'a> {
+        self.summary(bank, bank.whole)
+    }
+
+    #[inline(always)]
+    fn summary(&self, bank: &Bank, distance: u64) -> Summary<'a> {
+        let words = u64::from(bank.summary_words);
+        // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only, and the distance
+        // was made for their arena.
+        let words: &[AtomicU64] = unsafe { self.tables.0.far_table(distance, words) };
+        Summary::over_groups(words, bank.groups)
     }
 
     /// The slot of one of the CPUs that were announced. Calls nothing.
@@ -208,20 +221,6 @@ impl<'a, P: Platform> Directory<'a, P> {
         let offset = u64::from(cpu.0) * size_of::<Slot>() as u64;
         // SAFETY: 1, 2. Promised for all tables when `self` was made; and `cpu` is one of this one's.
         Some(unsafe { self.tables.0.far(slots.distance.wrapping_add(offset)) })
-    }
-
-    /// The summary of arena `index` that says where a chunk is Broken with some frame free.
-    #[inline(always)]
-    pub(crate) fn some_of(&self, index: u32) -> Option<Summary<'a>> {
-        let desc = self.arenas().get(index as usize)?;
-        Some(self.summary(desc, desc.some))
-    }
-
-    /// The summary of arena `index` that says where a chunk is WholeFree.
-    #[inline(always)]
-    pub(crate) fn whole_of(&self, index: u32) -> Option<Summary<'a>> {
-        let desc = self.arenas().get(index as usize)?;
-        Some(self.summary(desc, desc.whole))
     }
 
     /// The first segment that ends behind the start of the window of `frame`, or if there is none, the last.
@@ -245,7 +244,12 @@ impl<'a, P: Platform> Directory<'a, P> {
         let marks: &[Marks] = unsafe { self.of_arena(desc, desc.marks) };
         // SAFETY: As above.
         let records: &[Records] = unsafe { self.of_arena(desc, desc.records) };
-        let (some, whole) = (self.summary(desc, desc.some), self.summary(desc, desc.whole));
+        // SAFETY: As above.
+        let some: &[AtomicU64] = unsafe { self.of_arena(desc, desc.some) };
+        // SAFETY: As above.
+        let whole: &[AtomicU64] = unsafe { self.of_arena(desc, desc.whole) };
+        let (some, whole) =
+            (Summary::over(some, desc.chunks()), Summary::over(whole, desc.chunks()));
         Some(Arena { entries, free, marks, records, some, whole })
     }
 

@@ -98,6 +98,12 @@ pub(crate) struct Bank {
     /// The frame of bit 0 of chunk 0 of the arena, as the first segment's chunks are numbered; it may
     /// lie below zero.
     pub(crate) base: u64,
+    /// How far the arena's summaries are mapped from the directory's header; the words of each, and the groups
+    /// that it is over.
+    pub(crate) some: u64,
+    pub(crate) whole: u64,
+    pub(crate) summary_words: u32,
+    pub(crate) groups: u32,
 }
 
 impl Bank {

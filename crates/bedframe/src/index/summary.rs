@@ -46,6 +46,12 @@ impl<'a> Summary<'a> {
         Self { words, bits: chunks.div_ceil(GROUP) }
     }
 
+    /// The summary with these words over `groups` groups.
+    #[inline(always)]
+    pub(crate) const fn over_groups(words: &'a [AtomicU64], groups: u32) -> Self {
+        Self { words, bits: groups as u64 }
+    }
+
     fn word(&self, base: u64, index: u64) -> Option<&'a AtomicU64> {
         self.words.get((base + index) as usize)
     }

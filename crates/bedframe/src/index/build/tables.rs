@@ -3,6 +3,7 @@
 use super::{Build, chunks};
 use crate::index::layout::{ArenaDesc, Bank, Node, Segment};
 use crate::index::segments::Found;
+use crate::index::summary::GROUP;
 use crate::node::NodeId;
 use crate::platform::Platform;
 
@@ -77,6 +78,8 @@ impl<P: Platform> Build<'_, P> {
             *bank = *old;
             bank.free = old.free.wrapping_add(shift);
             bank.entries = old.entries.wrapping_add(shift);
+            bank.some = old.some.wrapping_add(shift);
+            bank.whole = old.whole.wrapping_add(shift);
             bank.node = self.node_of_old_bank(old, nodes);
             count += 1;
         }
@@ -107,6 +110,10 @@ impl<P: Platform> Build<'_, P> {
                     free: words.map_or(0, |words| words.distance_of(words.free)),
                     entries: words.map_or(0, |words| words.distance_of(words.entries)),
                     base: 0,
+                    some: words.map_or(0, |words| words.distance_of(words.some)),
+                    whole: words.map_or(0, |words| words.distance_of(words.whole)),
+                    summary_words: words.map_or(0, |words| words.some.len) as u32,
+                    groups: words.map_or(0, |words| words.chunks().div_ceil(GROUP)) as u32,
                 };
                 let mine = |other: &Found| {
                     other.node == found.node

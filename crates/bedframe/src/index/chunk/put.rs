@@ -55,12 +55,12 @@ impl Chunk<'_> {
         entry: &AtomicU32,
         contents: Contents,
         number: u32,
-        whole: impl FnOnce() -> Option<Summary<'a>>,
+        whole: impl FnOnce() -> Summary<'a>,
     ) -> bool {
         let (from, to) = (ChunkState::WholeUsed, ChunkState::WholeFree);
         let put = Self::flip(entry, from, to, contents, false);
-        if put && let Some(whole) = whole() {
-            whole.set(u64::from(number) / GROUP);
+        if put {
+            whole().set(u64::from(number) / GROUP);
         }
         put
     }
@@ -68,7 +68,7 @@ impl Chunk<'_> {
     /// The same for this chunk.
     fn put_all(&self, contents: Contents) -> bool {
         let Above { number, whole, .. } = self.above;
-        Self::put_whole(self.entry, contents, number as u32, || Some(whole))
+        Self::put_whole(self.entry, contents, number as u32, || whole)
     }
 
     /// Puts `mask` back into a word of the free plane of a Broken chunk, all of it having been in the
@@ -105,33 +105,26 @@ impl Chunk<'_> {
         (entry, free): (&AtomicU32, &AtomicU64),
         (number, word): (u32, u32),
         mask: u64,
-        marks: impl Fn() -> Option<Words<'a>>,
-        some: impl FnOnce() -> Option<Summary<'a>>,
+        marks: impl Fn() -> Option<Words<'a>> + Copy,
+        some: impl FnOnce() -> Summary<'a>,
     ) -> Option<u64> {
         let held = Held::new(platform, entry);
         let was = held.was;
         // What the caller saw may be over: merged, withdrawn from the heap, or free by now.
-        let known = was.is_complete()
-            || marks()
-                .is_some_and(|marks| marks.initialised.load(Ordering::Relaxed) & mask == mask);
-        let put = if was.is_plain() && known { set_free_in(free, mask) } else { Err(mask) };
+        let known = was.takes_back_any() || was.is_plain() && is_known(marks, was, mask);
+        let put = if known { set_free_in(free, mask) } else { Err(mask) };
         let Ok(word_now) = put else {
             held.release(was);
             return None;
         };
-        if was.is_clean()
-            && let Some(marks) = marks()
-        {
-            // Whoever takes them in the meantime asks nothing before Busy has ended.
-            marks.dirty.fetch_or(mask, Ordering::Relaxed);
+        if was.is_clean() {
+            mark_dirty(marks, mask);
         }
-        let now = was.with_hints(was.hints() | 1 << (word & 7)).uncapped_by(word_now);
-        if was.hints() == 0
-            && let Some(some) = some()
-        {
-            some.set(u64::from(number) / GROUP);
+        let now = was.with_hints(was.hints() | 1 << (word & 7));
+        if was.hints() == 0 {
+            some().set(u64::from(number) / GROUP);
         }
-        held.release(now);
+        held.release(if was.cap().is_none() { now } else { now.uncapped_by(word_now) });
         Some(word_now)
     }
 
@@ -292,6 +285,24 @@ impl Chunk<'_> {
     pub(super) fn set_free(&self, word: usize, mask: u64) -> Result<bool, u64> {
         let Some(free) = self.free.get(word) else { return Err(mask) };
         set_free_in(free, mask).map(|now| now == FULL)
+    }
+}
+
+/// Whether frames of a chunk with this entry have been in the heap.
+#[cold]
+#[inline(never)]
+fn is_known<'a>(marks: impl Fn() -> Option<Words<'a>>, was: Entry, mask: u64) -> bool {
+    was.is_complete()
+        || marks().is_some_and(|marks| marks.initialised.load(Ordering::Relaxed) & mask == mask)
+}
+
+/// Marks frames as dirty that have just been put back by the holder of Busy. Whoever takes them in the meantime
+/// asks nothing before Busy has ended.
+#[cold]
+#[inline(never)]
+fn mark_dirty<'a>(marks: impl Fn() -> Option<Words<'a>>, mask: u64) {
+    if let Some(marks) = marks() {
+        marks.dirty.fetch_or(mask, Ordering::Relaxed);
     }
 }
 

@@ -137,7 +137,7 @@ impl World {
         }
         let under_busy = || {
             let (entry, place) = ((words.entry, words.free), (0, bit / 64));
-            let (marks, some) = (|| Some(words), || Some(chunk.above.some));
+            let (marks, some) = (|| Some(words), || chunk.above.some);
             Chunk::put_under_busy(cpu.platform, entry, place, mask, marks, some).is_some()
         };
         if entry.is_clean() && words.dirty.load(Ordering::Relaxed) & mask != mask {
