@@ -4,7 +4,7 @@
 //! cache. The CPU's slot names the latest and those before it.
 
 use super::quick::{Freed, Home, Taken, fill, taken};
-use crate::index::{Chunk, Directory, Entry, Place, Segment, Words};
+use crate::index::{Chunk, Directory, Entry, Place, Segment, Slot, Words};
 use crate::platform::Platform;
 use crate::sync::{Ordering, fence_after_rmw, fence_full};
 
@@ -46,6 +46,46 @@ pub(crate) fn take_from_holes<P: Platform>(
     Taken::No
 }
 
+/// What [`put_in_zero`] has done; a fence has come behind its step.
+#[derive(Clone, Copy)]
+pub(crate) enum PutInZero {
+    /// Nothing: something is out of the ordinary, and [`put_in_empty`] frees the frames.
+    No,
+    /// It freed them.
+    Yes,
+    /// The same, and the word is a hole for [`note_hole`].
+    Hole(Place),
+}
+
+/// Frees frames of a word of which none is free, in a chunk in which nothing else has to be looked after.
+#[inline(always)]
+pub(crate) fn put_in_zero<P: Platform>(
+    directory: Directory<'_, P>,
+    segment: &Segment,
+    start: u64,
+    mask: u64,
+) -> PutInZero {
+    let Some(bank) = directory.banks().get(segment.bank as usize) else { return PutInZero::No };
+    let Some(Words { entry, free, .. }) = directory.words_in(segment, start) else {
+        return PutInZero::No;
+    };
+    if mask == u64::MAX {
+        return PutInZero::No;
+    }
+    let (chunk, bit) = segment.chunk_of(start);
+    let hole = Place::new(segment.bank, chunk, bit / 64);
+    let (words, place) = ((entry, free), (chunk, bit / 64));
+    let some = || directory.some_of(bank);
+    let put = Chunk::put_in_zero(directory.platform(), words, place, mask, some);
+    // On x86 the read-modify-write is that of Busy: who does not see the word sees Busy, and waits.
+    fence_after_rmw();
+    match put {
+        Some(true) => PutInZero::Yes,
+        Some(false) => PutInZero::Hole(hole),
+        None => PutInZero::No,
+    }
+}
+
 /// Frees frames of a word of which none is free, or which are to be marked as dirty.
 #[inline(always)]
 pub(crate) fn put_in_empty<P: Platform>(
@@ -62,6 +102,7 @@ pub(crate) fn put_in_empty<P: Platform>(
     // By value, so that nothing has to lie in memory for what is seldom asked.
     let marks = move || directory.words_in(segment, start);
     let some = move || directory.some_of(bank);
+    let hole = Place::new(segment.bank, chunk, bit / 64);
     let adopted = Entry(entry.load(Ordering::Relaxed)).is_adopted();
     let (words, place) = ((entry, free), (chunk, bit / 64));
     let put = Chunk::put_under_busy(directory.platform(), words, place, mask, marks, some);
@@ -72,17 +113,14 @@ pub(crate) fn put_in_empty<P: Platform>(
         fence_full();
         fill(directory, start);
     } else if word == mask && !adopted {
-        note_hole(directory, segment, start);
+        note_shared_hole(directory, hole);
     }
     Freed::Yes
 }
 
-/// Notes that the word of `frame` is a hole, for the allocations to come.
+/// Notes that the word at `hole` is one, for the allocations to come.
 #[inline(always)]
-pub(super) fn note_hole<P: Platform>(directory: Directory<'_, P>, segment: &Segment, frame: u64) {
-    let Some(slot) = directory.slot(directory.platform().cpu()) else { return };
-    let (chunk, bit) = segment.chunk_of(frame);
-    let hole = Place::new(segment.bank, chunk, bit / 64);
+pub(crate) fn note_hole<P: Platform>(directory: Directory<'_, P>, slot: &Slot, hole: Place) {
     let Some(before) = slot.push_hole(hole) else { return };
     let Some(bank) = directory.banks().get(before.bank as usize) else { return };
     match directory.at_place(bank, before) {
@@ -91,5 +129,14 @@ pub(super) fn note_hole<P: Platform>(directory: Directory<'_, P>, segment: &Segm
             Chunk::clear_hint_of(directory.platform(), entry, free, before.word());
         }
         _ => slot.keep_hole(before),
+    }
+}
+
+/// The same for a CPU that may share its slot.
+#[cold]
+#[inline(never)]
+pub(crate) fn note_shared_hole<P: Platform>(directory: Directory<'_, P>, hole: Place) {
+    if let Some(slot) = directory.slot(directory.platform().cpu()) {
+        note_hole(directory, slot, hole);
     }
 }

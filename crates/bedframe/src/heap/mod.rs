@@ -14,7 +14,9 @@ mod walk;
 mod whole;
 
 pub(crate) use free::{AskLedger, Putting, error as free_error};
-pub(crate) use holes::{put_in_empty, take_from_holes};
+pub(crate) use holes::{
+    PutInZero, note_hole, note_shared_hole, put_in_empty, put_in_zero, take_from_holes,
+};
 pub(crate) use quick::{
     Freed, Put, Quick, Taken, end_put, home, own_home, put, put_marked, put_quickly, quick_node,
     take_quickly,

@@ -4,7 +4,7 @@
 //! fits in registers, and so does what they say: that they are called costs no store.
 
 use super::Heap;
-use super::holes::{note_hole, put_in_empty};
+use super::holes::{note_shared_hole, put_in_empty};
 use crate::addr::{FrameRange, Mfn};
 use crate::index::{
     Bank, CHUNK_FRAMES, Chunk, Directory, Entry, Place, PlaceKind, Segment, Slot, Words,
@@ -265,7 +265,8 @@ pub(crate) fn end_put<P: Platform>(
             fill(directory, start);
         }
     } else if old & (old - 1) == 0 && !now.is_adopted() {
-        note_hole(directory, segment, start);
+        let (chunk, bit) = segment.chunk_of(start);
+        note_shared_hole(directory, Place::new(segment.bank, chunk, bit / 64));
     }
     Freed::Yes
 }

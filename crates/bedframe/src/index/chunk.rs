@@ -164,6 +164,25 @@ impl<'a, 'p, P: Platform> Held<'a, 'p, P> {
         }
     }
 
+    /// The same if the entry is one that `fits`; else nothing has changed.
+    #[inline(always)]
+    fn new_if(platform: &'p P, entry: &'a AtomicU32, fits: impl Fn(Entry) -> bool) -> Option<Self> {
+        loop {
+            let mask = platform.mask_interrupts();
+            let was = Entry(entry.load(Ordering::Acquire));
+            let busy = was.with_state(ChunkState::Busy);
+            let fitted = fits(was);
+            // Acquire as above.
+            if fitted && replace(entry, was, busy, Ordering::Acquire) {
+                return Some(Held { entry, platform, mask, was });
+            }
+            platform.restore_interrupts(mask);
+            if !fitted {
+                return None;
+            }
+        }
+    }
+
     /// Ends Busy with the entry as it is to be, having told the summaries.
     #[inline]
     fn finish(self, above: &Above<'_>, now: Entry) {

@@ -105,6 +105,29 @@ impl Entry {
         Entry(self.0 & !Self::HINTS | (hints as u32) << Self::HINT_SHIFT)
     }
 
+    /// The same with a hint at word `word`.
+    #[inline]
+    pub(crate) const fn with_hint(self, word: u32) -> Entry {
+        Entry(self.0 | Self::hint(word))
+    }
+
+    /// The same without one.
+    #[inline]
+    pub(crate) const fn without_hint(self, word: u32) -> Entry {
+        Entry(self.0 & !Self::hint(word))
+    }
+
+    /// Whether there is a hint at word `word`.
+    #[inline]
+    pub(crate) const fn has_hint(self, word: u32) -> bool {
+        self.0 & Self::hint(word) != 0
+    }
+
+    #[inline]
+    const fn hint(word: u32) -> u32 {
+        1 << (Self::HINT_SHIFT + (word & 7))
+    }
+
     pub(crate) const fn is_adopted(self) -> bool {
         self.0 & Self::ADOPTED != 0
     }
@@ -163,6 +186,12 @@ impl Entry {
     #[inline]
     pub(crate) const fn is_plain_and_uncapped(self) -> bool {
         self.0 & (Self::STATE | Self::EXCEPTIONAL | Self::CAP) == ChunkState::Broken as u32
+    }
+
+    /// Whether it [takes back any](Entry::takes_back_any) frame, and there is no [cap](Entry::cap).
+    #[inline]
+    pub(crate) const fn takes_back_any_uncapped(self) -> bool {
+        self.takes_back_any() && self.0 & Self::CAP == 0
     }
 
     /// Whether, the chunk being Broken, every frame of it has been in the heap.

@@ -4,9 +4,10 @@ use super::Memory;
 use crate::addr::FrameRange;
 use crate::error::{FreeError, FreeRefusal};
 use crate::heap::{
-    Freed, Put, end_put, free_error, put_in_empty, put_marked, put_quickly, put_whole_quickly,
+    Freed, Put, PutInZero, end_put, free_error, note_hole, note_shared_hole, put_in_empty,
+    put_in_zero, put_marked, put_quickly, put_whole_quickly,
 };
-use crate::index::{CHUNK_FRAMES, Directory, Segment, Tables};
+use crate::index::{CHUNK_FRAMES, Directory, Place, Segment, Tables};
 use crate::ledger::Kind;
 use crate::platform::Platform;
 
@@ -89,7 +90,7 @@ impl<P: Platform> Memory<P> {
             Put::Marked(mask) => self.put_frames_marked(directory.tables(), segment, start, mask),
             Put::Yes if self.is_still_quick() => Freed::Yes,
             Put::Yes => self.doubted(Freed::Yes),
-            Put::Empty(mask) => self.put_frames_in_empty(directory.tables(), segment, start, mask),
+            Put::Empty(mask) => self.put_frames_in_zero(directory.tables(), segment, start, mask),
             Put::More(old, mask) => {
                 self.put_frames_and_more(directory.tables(), segment, start, old, mask)
             }
@@ -109,6 +110,39 @@ impl<P: Platform> Memory<P> {
             Put::Marked(_) => Freed::No,
             put => self.go_on(directory, segment, start, put),
         }
+    }
+
+    #[inline(never)]
+    fn put_frames_in_zero(
+        &self,
+        tables: Tables<'_>,
+        segment: &Segment,
+        start: u64,
+        mask: u64,
+    ) -> Freed {
+        let directory = Directory::of(&self.platform, tables);
+        match put_in_zero(directory, segment, start, mask) {
+            PutInZero::No => self.put_frames_in_empty(tables, segment, start, mask),
+            PutInZero::Yes => self.end_put(Freed::Yes),
+            PutInZero::Hole(hole) => self.put_in_hole(tables, hole),
+        }
+    }
+
+    #[inline(never)]
+    fn put_in_hole(&self, tables: Tables<'_>, hole: Place) -> Freed {
+        let directory = Directory::of(&self.platform, tables);
+        let Some(slot) = directory.own_slot(self.platform.cpu()) else {
+            return self.put_in_shared_hole(tables, hole);
+        };
+        note_hole(directory, slot, hole);
+        self.end_put(Freed::Yes)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_in_shared_hole(&self, tables: Tables<'_>, hole: Place) -> Freed {
+        note_shared_hole(Directory::of(&self.platform, tables), hole);
+        self.end_put(Freed::Yes)
     }
 
     #[inline(never)]

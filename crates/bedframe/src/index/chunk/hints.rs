@@ -23,18 +23,17 @@ impl Chunk<'_> {
         free: &AtomicU64,
         word: u32,
     ) {
-        let bit = 1u8 << (word & 7);
         loop {
             let old = settled(platform, entry);
             if !old.is(ChunkState::Broken)
-                || old.hints() & bit == 0
+                || !old.has_hint(word)
                 || free.load(Ordering::Relaxed) != 0
             {
                 return;
             }
             // Exact: a word leaves zero under Busy only, whose end adds a turn to the entry, and
             // then this fails. AcqRel keeps the load above before it.
-            if replace(entry, old, old.with_hints(old.hints() & !bit), Ordering::AcqRel) {
+            if replace(entry, old, old.without_hint(word), Ordering::AcqRel) {
                 return;
             }
         }

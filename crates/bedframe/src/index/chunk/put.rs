@@ -120,12 +120,37 @@ impl Chunk<'_> {
         if was.is_clean() {
             mark_dirty(marks, mask);
         }
-        let now = was.with_hints(was.hints() | 1 << (word & 7));
+        let now = was.with_hint(word);
         if was.hints() == 0 {
             some().set(u64::from(number) / GROUP);
         }
         held.release(if was.cap().is_none() { now } else { now.uncapped_by(word_now) });
         Some(word_now)
+    }
+
+    /// The same for a word of zeros, where the entry [takes any frame back](Entry::takes_back_any) and has no
+    /// cap. `Some` says whether a CPU allocates in the chunk; `None`: it is not so, and nothing has changed.
+    #[inline(always)]
+    pub(crate) fn put_in_zero<'a, P: Platform>(
+        platform: &P,
+        (entry, free): (&AtomicU32, &AtomicU64),
+        (number, word): (u32, u32),
+        mask: u64,
+        some: impl FnOnce() -> Summary<'a>,
+    ) -> Option<bool> {
+        let held = Held::new_if(platform, entry, Entry::takes_back_any_uncapped)?;
+        let was = held.was;
+        if free.load(Ordering::Relaxed) != 0 {
+            held.release(was);
+            return None;
+        }
+        // As in `set_free_in`.
+        free.store(mask, Ordering::Release);
+        if was.hints() == 0 {
+            some().set(u64::from(number) / GROUP);
+        }
+        held.release(was.with_hint(word));
+        Some(was.is_adopted())
     }
 
     /// Puts `span` back, whatever state the chunk is in, and says of what `contents`. Frames in `new`
