@@ -7,9 +7,7 @@ use super::stake::Stake;
 use super::{Gate, Phase};
 use crate::addr::FrameRange;
 use crate::error::AllocError;
-use crate::heap::{
-    Quick, Taken, home, quick_node, take_from_holes, take_quickly, take_whole_quickly,
-};
+use crate::heap::{Quick, Taken, home, quick_node, take_from_holes, take_next_whole, take_quickly};
 use crate::memory::Memory;
 use crate::node::NodeId;
 use crate::platform::Platform;
@@ -151,7 +149,7 @@ impl<P: Platform> Memory<P> {
             && payer.enter(node)
         {
             let taken = match quick {
-                Quick::Chunk => take_whole_quickly(directory, heap.cpu.slot),
+                Quick::Chunk => take_next_whole(directory, heap.cpu.slot),
                 Quick::Frame(pool) => home(directory, pool).map_or(Taken::No, |home| {
                     match take_quickly(directory, home) {
                         Taken::No => take_from_holes(directory, home),

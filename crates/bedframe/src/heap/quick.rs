@@ -5,6 +5,7 @@
 
 use super::Heap;
 use super::holes::{note_shared_hole, put_in_empty};
+use super::whole::next_whole;
 use crate::addr::{FrameRange, Mfn};
 use crate::index::{
     Bank, CHUNK_FRAMES, Chunk, Directory, Entry, Place, PlaceKind, Segment, Slot, Words,
@@ -141,10 +142,7 @@ pub(crate) fn quick_node<P: Platform>(
 ) -> Option<NodeId> {
     let bank = match request {
         Quick::Frame(pool) => home(directory, pool)?.2,
-        Quick::Chunk => {
-            let place = directory.slot(directory.platform().cpu())?.whole()?;
-            directory.banks().get(place.bank as usize)?
-        }
+        Quick::Chunk => next_whole(directory, directory.slot(directory.platform().cpu())?)?.1,
     };
     Some(NodeId(directory.nodes().get(bank.node as usize)?.id))
 }

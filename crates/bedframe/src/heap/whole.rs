@@ -9,28 +9,56 @@ use crate::index::{
 use crate::platform::Platform;
 use crate::sync::fence_after_rmw;
 
-/// Takes the chunk that this CPU took whole last, if it has come back, or the next one of its bank. For
-/// plain requests of the domain heap; others search.
+/// Takes the chunk that is this CPU's next: the one that came back last, or the one behind that which it took last.
+/// For plain requests of the domain heap; others search.
 ///
-/// Cost: one compare-exchange, and where others took the next ones a search for one.
+/// Cost: one compare-exchange. Calls nothing, and so serves no bank of several segments.
 #[inline(always)]
 pub(crate) fn take_whole_quickly<P: Platform>(directory: Directory<'_, P>, slot: &Slot) -> Taken {
-    let Some(place) = slot.whole() else { return Taken::No };
-    let Some(bank) = directory.banks().get(place.bank as usize) else { return Taken::No };
-    let mut chunk = place.chunk();
-    let Some(entry) = directory.entry(bank, chunk) else { return Taken::No };
-    if !Chunk::take_whole(entry) {
-        // The next is as good as any, and its entry in the same cache line, mostly.
-        chunk = chunk.wrapping_add(1);
-        let Some(entry) = directory.entry(bank, chunk) else { return Taken::No };
-        if !Chunk::take_whole(entry) {
-            return Taken::No;
+    match next_whole(directory, slot) {
+        Some((place, bank)) if bank.segments == 1 && take_next(directory, slot, place, bank) => {
+            Taken::Yes(bank.base.wrapping_add(place.index() * 64))
         }
-        slot.set_whole(Place::new(place.bank, chunk, 0));
+        _ => Taken::No,
+    }
+}
+
+/// The same of any bank.
+pub(crate) fn take_next_whole<P: Platform>(directory: Directory<'_, P>, slot: &Slot) -> Taken {
+    match next_whole(directory, slot) {
+        Some((place, bank)) if take_next(directory, slot, place, bank) => {
+            directory.chunk_base(bank, place.chunk()).map_or(Taken::No, Taken::Yes)
+        }
+        _ => Taken::No,
+    }
+}
+
+/// The chunk that is this CPU's next, and its bank.
+#[inline(always)]
+pub(super) fn next_whole<'a, P: Platform>(
+    directory: Directory<'a, P>,
+    slot: &Slot,
+) -> Option<(Place, &'a Bank)> {
+    let place = slot.whole()?;
+    Some((place, directory.banks().get(place.bank as usize)?))
+}
+
+#[inline(always)]
+fn take_next<P: Platform>(
+    directory: Directory<'_, P>,
+    slot: &Slot,
+    place: Place,
+    bank: &Bank,
+) -> bool {
+    let Some(entry) = directory.entry(bank, place.chunk()) else { return false };
+    if !Chunk::take_whole(entry) {
+        return false;
     }
     // Behind the compare-exchange. A chunk that is exceptional is not taken so: there is nothing to vet.
     fence_after_rmw();
-    directory.chunk_base(bank, chunk).map_or(Taken::No, Taken::Yes)
+    // As good as any, and its entry in the same cache line, mostly.
+    slot.pass_whole();
+    true
 }
 
 /// Frees the chunk of `segment` that begins at `start` if it was handed out whole. The check is the step itself.
@@ -43,25 +71,15 @@ pub(crate) fn put_whole_quickly<P: Platform>(
     segment: &Segment,
     start: u64,
 ) -> Freed {
-    if !start.is_multiple_of(CHUNK_FRAMES) || start + CHUNK_FRAMES > segment.end {
-        return Freed::No;
-    }
-    let Some(words) = directory.words_in(segment, start) else { return Freed::No };
+    let Some((entry, chunk)) = directory.whole_chunk(segment, start) else { return Freed::No };
     let Some(bank) = directory.banks().get(segment.bank as usize) else { return Freed::No };
-    let (chunk, _) = segment.chunk_of(start);
-    let whole = || directory.whole_of(bank);
-    if !Chunk::put_whole(words.entry, Contents::Written, chunk, whole) {
+    if !Chunk::put_whole(entry, Contents::Written, chunk, || directory.whole_of(bank)) {
         return Freed::No;
     }
     // Behind the compare-exchange, as in `put_quickly`.
     fence_after_rmw();
     // It is the next to be taken, being in the cache, unless this CPU allocates elsewhere.
-    if let Some(last) = slot.whole()
-        && last.bank == segment.bank
-        && last.chunk() != chunk
-    {
-        slot.set_whole(Place::new(segment.bank, chunk, 0));
-    }
+    slot.set_whole_in_bank(Place::new(segment.bank, chunk, 0));
     Freed::Yes
 }
 
@@ -76,7 +94,7 @@ impl<P: Platform> Heap<'_, P> {
     }
 
     /// Looks for a block of `2^order` frames, order 9 or above, in one bank. The next `plain` request of
-    /// order 9 for the domain heap begins where this one ends.
+    /// order 9 for the domain heap takes the chunk behind, if it can.
     ///
     /// Cost where the first chunk that is looked at is free: for order 9 one compare-exchange on
     /// its entry, a window and a few words of summary; above, that for each of its chunks.
@@ -91,7 +109,7 @@ impl<P: Platform> Heap<'_, P> {
         if order == 9 {
             let chunk = self.take_one(id, &arena, bank)?;
             if plain {
-                self.cpu.slot.set_whole(Place::new(id, chunk, 0));
+                self.cpu.slot.set_whole(Place::new(id, chunk, 0).behind());
             }
             return self.directory.block(bank, chunk, 0, 9);
         }
@@ -107,8 +125,8 @@ impl<P: Platform> Heap<'_, P> {
     /// A chunk that is whole.
     fn take_one(&self, id: u32, arena: &Arena<'_>, bank: &Bank) -> Option<u32> {
         let starts = match self.cpu.slot.whole() {
-            // Behind the one that was taken last, and then around.
-            Some(last) if last.bank == id => self.around(bank, last.chunk()),
+            // From the one behind that which was taken last, and then around.
+            Some(next) if next.bank == id => self.around(bank, next.chunk()),
             _ => self.own_way(bank),
         };
         for (from, end) in starts {

@@ -11,7 +11,7 @@ use super::layout::{ArenaDesc, Bank, Header, Node, Segment};
 use super::raw::{self, Far, Local, Plain, Spot, Table};
 use super::records::Records;
 use super::slot::{Place, Slot};
-use super::span::CHUNK_SHIFT;
+use super::span::{CHUNK_FRAMES, CHUNK_SHIFT};
 use super::summary::Summary;
 use crate::addr::{FrameRange, Mfn};
 use crate::credits::Level;
@@ -185,6 +185,10 @@ impl<'a, P: Platform> Directory<'a, P> {
     /// It is one of `desc`, which is one of the directory's, and its elements are those of a `T`.
     #[inline(always)]
     unsafe fn of_arena<T: Plain>(&self, desc: &ArenaDesc, table: Table) -> &'a [T] {
+        // It may begin where metadata ends, and nothing need be mapped there.
+        if table.len == 0 {
+            return &[];
+        }
         // SAFETY: 1, 2. Promised for all tables when `self` was made, and an arena lies in one range of
         // mapped memory, for which the distance was made.
         unsafe { self.tables.0.far_table(desc.distance_of(table), table.len) }
@@ -206,7 +210,7 @@ impl<'a, P: Platform> Directory<'a, P> {
     fn summary(&self, bank: &Bank, distance: u64) -> Summary<'a> {
         let words = u64::from(bank.summary_words);
         // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only, and the distance
-        // was made for their arena.
+        // was made for their arena, which has a chunk, and so a word.
         let words: &[AtomicU64] = unsafe { self.tables.0.far_table(distance, words) };
         Summary::over_groups(words, bank.groups)
     }
@@ -287,6 +291,26 @@ impl<'a, P: Platform> Directory<'a, P> {
                 dirty: self.tables.0.far(marks.wrapping_add(64)),
             }
         })
+    }
+
+    /// The entry and the number of the chunk of `segment` that begins at `start` and lies in the segment as a whole;
+    /// the segment is one of this directory.
+    #[inline(always)]
+    pub(crate) fn whole_chunk(
+        &self,
+        segment: &Segment,
+        start: u64,
+    ) -> Option<(&'a AtomicU32, u32)> {
+        if start < segment.start
+            || !start.is_multiple_of(CHUNK_FRAMES)
+            || start + CHUNK_FRAMES > segment.end
+        {
+            return None;
+        }
+        let chunk = (start - segment.base()) >> CHUNK_SHIFT;
+        // SAFETY: As in `words_in`.
+        let entry = unsafe { self.tables.0.far(segment.entries.wrapping_add(chunk * 4)) };
+        Some((entry, segment.first_chunk + chunk as u32))
     }
 
     /// The word of the free plane at `place`, one of `bank`, and its chunk's entry; `None` if the bank has no

@@ -203,12 +203,9 @@ impl<'a> Spot<'a> {
     ///
     /// # Safety
     ///
-    /// As for [`Spot::far`]. An empty table may begin anywhere.
+    /// As for [`Spot::far`], and the table is not empty.
     #[inline]
     pub(crate) unsafe fn far_table<T: Plain>(self, distance: u64, len: u64) -> &'a [T] {
-        if len == 0 {
-            return &[];
-        }
         // SAFETY: As in `shared` and `far`.
         unsafe { core::slice::from_raw_parts(self.far_pointer(distance), len as usize) }
     }

@@ -17,7 +17,7 @@ pub(crate) struct Slot {
     /// The latest *hole*, as a place: a word that was full of frames in use, or nearly so, until this
     /// CPU freed one of them. It is what packing fills first, and still in the cache.
     hole: AtomicU64,
-    /// The chunk that the CPU took or put back whole last, as a place.
+    /// The chunk that the CPU takes whole next, as a place.
     whole: AtomicU64,
     /// Windows opened and closed by this CPU.
     opened: AtomicU64,
@@ -92,6 +92,8 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) const NONE: u64 = u64::MAX;
     const INDEX_BITS: u32 = 35;
+    /// Words of a chunk.
+    const CHUNK: u64 = 8;
 
     /// Word `word` of chunk `chunk` of bank `bank`.
     #[inline]
@@ -107,6 +109,13 @@ impl Place {
     #[inline]
     pub(crate) const fn word(self) -> u32 {
         self.index as u32 & 7
+    }
+
+    /// The same word of the chunk behind.
+    #[inline]
+    pub(crate) const fn behind(self) -> Self {
+        // Chunks are fewer than 32 bits can count, so there is a number behind the last.
+        Self { index: self.index + Self::CHUNK, ..self }
     }
 
     /// The word's number in the bank's arena.
@@ -211,16 +220,35 @@ impl Slot {
         Place::unpack(old).filter(|old| (old.bank, old.chunk()) != (place.bank, place.chunk()))
     }
 
-    /// The chunk that was taken or put back whole last.
+    /// The chunk that the CPU takes whole next.
     #[inline]
     pub(crate) fn whole(&self) -> Option<Place> {
         Place::unpack(self.whole.load(Ordering::Relaxed))
     }
 
-    /// Notes the chunk that was taken or put back whole last.
+    /// Makes this chunk the next to be taken whole.
     #[inline]
     pub(crate) fn set_whole(&self, place: Place) {
         self.whole.store(place.pack().unwrap_or(Place::NONE), Ordering::Relaxed);
+    }
+
+    /// Makes the chunk behind the next to be taken whole the next.
+    #[inline]
+    pub(crate) fn pass_whole(&self) {
+        let next = self.whole.load(Ordering::Relaxed);
+        if next != Place::NONE {
+            self.whole.store(next.wrapping_add(Place::CHUNK), Ordering::Relaxed);
+        }
+    }
+
+    /// [`Slot::set_whole`] if the next is one of the same bank.
+    #[inline]
+    pub(crate) fn set_whole_in_bank(&self, place: Place) {
+        if let Some(packed) = place.pack()
+            && (packed ^ self.whole.load(Ordering::Relaxed)) >> Place::INDEX_BITS == 0
+        {
+            self.whole.store(packed, Ordering::Relaxed);
+        }
     }
 
     /// The latest hole.

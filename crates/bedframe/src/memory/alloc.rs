@@ -5,7 +5,8 @@ use crate::addr::FrameRange;
 use crate::credits::{Passing, Stake};
 use crate::error::AllocError;
 use crate::heap::{
-    Quick, Taken, home, own_home, take_from_holes, take_quickly, take_whole_quickly,
+    Quick, Taken, home, own_home, take_from_holes, take_next_whole, take_quickly,
+    take_whole_quickly,
 };
 use crate::platform::Platform;
 use crate::request::{Nodes, Pool, Request};
@@ -172,7 +173,7 @@ impl<P: Platform> Memory<P> {
             let taken = match quick {
                 Quick::Frame(pool) => home(heap.directory, pool)
                     .map_or(Taken::No, |home| take_from_holes(heap.directory, home)),
-                Quick::Chunk => take_whole_quickly(heap.directory, heap.cpu.slot),
+                Quick::Chunk => take_next_whole(heap.directory, heap.cpu.slot),
             };
             if let Some(found) = heap.vetted(taken, quick, &Passing(self)) {
                 return Ok(found);
