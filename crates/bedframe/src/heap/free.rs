@@ -4,7 +4,7 @@ use super::{Heap, Piece};
 use crate::addr::{FrameRange, Mfn};
 use crate::error::{FreeError, FreeRefusal};
 use crate::index::{
-    Arena, CHUNK_FRAMES, Chunk, ChunkState, Contents, Entry, Kept, Look, PutRefusal, WORDS,
+    Arena, CHUNK_FRAMES, Chunk, ChunkState, Contents, Entry, GROUP, Kept, Look, PutRefusal, WORDS,
 };
 use crate::ledger::Attr;
 use crate::platform::Platform;
@@ -154,9 +154,12 @@ impl<'a, P: Platform> Heap<'a, P> {
             return (entry.is(ChunkState::WholeUsed) && !entry.is_exceptional()).then_some(behind);
         };
         let bank = self.bank(segment)?;
+        if !Chunk::put_whole(words.entry, contents) {
+            return None;
+        }
         let (chunk, _) = segment.chunk_of(at);
-        let whole = || self.directory.whole_of(bank);
-        Chunk::put_whole(words.entry, contents, chunk, whole).then_some(behind)
+        self.directory.whole_of(bank).set(u64::from(chunk) / GROUP);
+        Some(behind)
     }
 
     /// The first frame of a piece whose record keeps it from being freed.

@@ -4,7 +4,7 @@ use super::quick::{Freed, Taken};
 use super::{Heap, range};
 use crate::addr::FrameRange;
 use crate::index::{
-    Arena, Bank, CHUNK_FRAMES, Chunk, Contents, Directory, Place, Segment, Slot, Wanted,
+    Arena, Bank, CHUNK_FRAMES, Chunk, Contents, Directory, GROUP, Place, Segment, Slot, Wanted,
 };
 use crate::platform::Platform;
 use crate::sync::fence_after_rmw;
@@ -61,34 +61,51 @@ fn take_next<P: Platform>(
     true
 }
 
-/// Frees the chunk of `segment` that begins at `start` if it was handed out whole. The check is the step itself.
+/// Frees the chunk of `segment` that begins at `start` if it was handed out whole. The check is the step itself; a
+/// fence has come behind it. Returns the chunk, for [`end_put_whole`].
 ///
-/// Cost: one compare-exchange, and reads of a word of summary a level.
+/// Cost: one compare-exchange.
 #[inline(always)]
 pub(crate) fn put_whole_quickly<P: Platform>(
     directory: Directory<'_, P>,
-    slot: &Slot,
     segment: &Segment,
     start: u64,
-) -> Freed {
-    let Some((entry, chunk)) = directory.whole_chunk(segment, start) else { return Freed::No };
-    let Some(bank) = directory.banks().get(segment.bank as usize) else { return Freed::No };
-    if !Chunk::put_whole(entry, Contents::Written, chunk, || directory.whole_of(bank)) {
-        return Freed::No;
+) -> Option<u32> {
+    let (entry, chunk) = directory.whole_chunk(segment, start)?;
+    if !Chunk::put_whole(entry, Contents::Written) {
+        return None;
     }
-    // Behind the compare-exchange, as in `put_quickly`.
+    // As in `put_quickly`.
     fence_after_rmw();
+    Some(chunk)
+}
+
+/// Ends a free of a whole chunk of `segment`: tells the summary, and `slot`.
+///
+/// Cost: reads of a word of summary a level.
+#[inline(always)]
+pub(crate) fn end_put_whole<P: Platform>(
+    directory: Directory<'_, P>,
+    slot: &Slot,
+    segment: &Segment,
+    chunk: u32,
+) {
+    let Some(bank) = directory.banks().get(segment.bank as usize) else { return };
+    directory.whole_of(bank).set(u64::from(chunk) / GROUP);
     // It is the next to be taken, being in the cache, unless this CPU allocates elsewhere.
     slot.set_whole_in_bank(Place::new(segment.bank, chunk, 0));
-    Freed::Yes
 }
 
 impl<P: Platform> Heap<'_, P> {
     /// Frees a chunk that was handed out whole, and nothing else.
     pub(crate) fn put_chunk(&self, chunk: FrameRange) -> Freed {
         let start = chunk.start().get();
-        match self.directory.locate(start) {
-            Some(segment) => put_whole_quickly(self.directory, self.cpu.slot, segment, start),
+        let Some(segment) = self.directory.locate(start) else { return Freed::No };
+        match put_whole_quickly(self.directory, segment, start) {
+            Some(chunk) => {
+                end_put_whole(self.directory, self.cpu.slot, segment, chunk);
+                Freed::Yes
+            }
             None => Freed::No,
         }
     }

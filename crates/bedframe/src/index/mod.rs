@@ -30,3 +30,4 @@ pub(crate) use records::{Links, Records};
 pub(crate) use segments::segments;
 pub(crate) use slot::{Cpu, Place, PlaceKind, Slot, windows_closed, windows_opened};
 pub(crate) use span::{CHUNK_FRAMES, Span, WORDS};
+pub(crate) use summary::GROUP;

@@ -52,13 +52,16 @@ impl<P: Platform> Memory<P> {
     #[inline(always)]
     fn take_quick(&self, quick: Quick) -> Found {
         match quick {
-            Quick::Frame(pool) => self.take_frame(pool),
+            Quick::Frame(Pool::Xen) => self.take_frame::<true>(),
+            Quick::Frame(Pool::Domain) => self.take_frame::<false>(),
             Quick::Chunk => self.take_chunk(),
         }
     }
 
+    // One for each heap: the fewer arguments, the fewer registers to be saved.
     #[inline(never)]
-    fn take_frame(&self, pool: Pool) -> Found {
+    fn take_frame<const XEN: bool>(&self) -> Found {
+        let pool = if XEN { Pool::Xen } else { Pool::Domain };
         let Some(directory) = self.quick_directory() else { return Found::NOTHING };
         let Some(home) = own_home(directory, pool) else { return self.take_shared(pool) };
         match take_quickly(directory, home) {

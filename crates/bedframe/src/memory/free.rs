@@ -4,8 +4,8 @@ use super::Memory;
 use crate::addr::FrameRange;
 use crate::error::{FreeError, FreeRefusal};
 use crate::heap::{
-    Freed, Put, PutInZero, end_put, free_error, note_hole, note_shared_hole, put_in_empty,
-    put_in_zero, put_marked, put_quickly, put_whole_quickly,
+    Freed, Put, PutInZero, end_put, end_put_whole, free_error, note_hole, note_shared_hole,
+    put_in_empty, put_in_zero, put_marked, put_quickly, put_whole_quickly,
 };
 use crate::index::{CHUNK_FRAMES, Directory, Place, Segment, Tables};
 use crate::ledger::Kind;
@@ -174,8 +174,30 @@ impl<P: Platform> Memory<P> {
     fn put_chunk(&self, start: u64) -> Freed {
         let Some(directory) = self.quick_directory() else { return Freed::No };
         let Some(segment) = directory.locate_first(start) else { return Freed::No };
-        let Some(slot) = directory.own_slot(self.platform.cpu()) else { return Freed::No };
-        self.end_put(put_whole_quickly(directory, slot, segment, start))
+        match put_whole_quickly(directory, segment, start) {
+            Some(chunk) => self.end_put_chunk(directory.tables(), segment, chunk),
+            None => Freed::No,
+        }
+    }
+
+    #[inline(never)]
+    fn end_put_chunk(&self, tables: Tables<'_>, segment: &Segment, chunk: u32) -> Freed {
+        let directory = Directory::of(&self.platform, tables);
+        let Some(slot) = directory.own_slot(self.platform.cpu()) else {
+            return self.end_put_chunk_on_shared(tables, segment, chunk);
+        };
+        end_put_whole(directory, slot, segment, chunk);
+        self.end_put(Freed::Yes)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn end_put_chunk_on_shared(&self, tables: Tables<'_>, segment: &Segment, chunk: u32) -> Freed {
+        let directory = Directory::of(&self.platform, tables);
+        if let Some(slot) = directory.slot(self.platform.cpu()) {
+            end_put_whole(directory, slot, segment, chunk);
+        }
+        self.end_put(Freed::Yes)
     }
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! Putting frames back into a chunk: check, then commit.
 
-use super::{Above, Chunk, Contents, Held, Words};
+use super::{Chunk, Contents, Held, Words};
 use crate::index::entry::{ChunkState, Entry};
 use crate::index::record::Kept;
 use crate::index::span::{FULL, Span, WORDS};
@@ -46,29 +46,22 @@ pub(super) struct PutWords {
 }
 
 impl Chunk<'_> {
-    /// Puts all 512 frames of chunk `number` back at once, if they were taken at once; `whole` is the
-    /// summary that is told.
+    /// Puts all 512 frames of a chunk back at once, if they were taken at once. The summary is to be told.
     ///
-    /// Cost: one compare-exchange, and reads of a word of summary a level.
+    /// Cost: one compare-exchange.
     #[inline(always)]
-    pub(crate) fn put_whole<'a>(
-        entry: &AtomicU32,
-        contents: Contents,
-        number: u32,
-        whole: impl FnOnce() -> Summary<'a>,
-    ) -> bool {
+    pub(crate) fn put_whole(entry: &AtomicU32, contents: Contents) -> bool {
         let (from, to) = (ChunkState::WholeUsed, ChunkState::WholeFree);
-        let put = Self::flip(entry, from, to, contents, false);
-        if put {
-            whole().set(u64::from(number) / GROUP);
-        }
-        put
+        Self::flip(entry, from, to, contents, false)
     }
 
     /// The same for this chunk.
     fn put_all(&self, contents: Contents) -> bool {
-        let Above { number, whole, .. } = self.above;
-        Self::put_whole(self.entry, contents, number as u32, || whole)
+        let put = Self::put_whole(self.entry, contents);
+        if put {
+            self.above.whole.set(self.above.number / GROUP);
+        }
+        put
     }
 
     /// Puts `mask` back into a word of the free plane of a Broken chunk, all of it having been in the

@@ -146,8 +146,8 @@ fn a_chunk_put_back_whole_is_found_or_a_window_seen() {
         |world| world.arena().find(&world.cpu(0), Wanted::Whole, 0, 1),
         |world| {
             let chunk = world.arena().chunk(0).unwrap();
-            let whole = || Some(chunk.above.whole);
-            assert!(Chunk::put_whole(chunk.entry, Contents::Written, 0, whole));
+            assert!(Chunk::put_whole(chunk.entry, Contents::Written));
+            chunk.above.whole.set(0);
             let closed = windows_closed(&world.slots);
             let found = world.arena().find(&world.cpu(1), Wanted::Whole, 0, 1);
             found.is_some() || windows_opened(&world.slots) != closed
