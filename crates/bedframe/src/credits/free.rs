@@ -96,7 +96,7 @@ impl<P: Platform> Memory<P> {
             frames => put(directory, start, frames),
         };
         let result = match freed {
-            Freed::Yes => Ok(0),
+            Freed::Yes | Freed::Counted => Ok(0),
             Freed::Doubtful => {
                 let result = heap.review(range);
                 // They have been free for a moment, and which of them are is not known.

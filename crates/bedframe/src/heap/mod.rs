@@ -22,7 +22,9 @@ pub(crate) use quick::{
     take_quickly,
 };
 pub(crate) use walk::{Counted, Stretch};
-pub(crate) use whole::{end_put_whole, put_whole_quickly, take_next_whole, take_whole_quickly};
+pub(crate) use whole::{
+    end_put_whole, end_put_whole_quickly, put_whole_quickly, take_next_whole, take_whole_quickly,
+};
 
 use crate::addr::{FrameRange, Mfn};
 use crate::index::{Bank, Cpu, Directory, Segment, Span};

@@ -71,7 +71,9 @@ pub(crate) enum Freed {
     No,
     /// It freed the range.
     Yes,
-    /// The same, and whether it may be free is not certain: [`Heap::review`] knows.
+    /// The same, and free frames are counted since: what is counted is in doubt.
+    Counted,
+    /// It freed the range, and whether it may be free is not certain: [`Heap::review`] knows.
     Doubtful,
 }
 

@@ -80,10 +80,23 @@ pub(crate) fn put_whole_quickly<P: Platform>(
     Some(chunk)
 }
 
-/// Ends a free of a whole chunk of `segment`: tells the summary, and `slot`.
+/// Ends a free of a whole chunk of `segment`, if its summary knows of such chunks; if not, [`end_put_whole`] does.
 ///
 /// Cost: reads of a word of summary a level.
 #[inline(always)]
+pub(crate) fn end_put_whole_quickly<P: Platform>(
+    directory: Directory<'_, P>,
+    slot: &Slot,
+    segment: &Segment,
+    chunk: u32,
+) -> bool {
+    let Some(bank) = directory.banks().get(segment.bank as usize) else { return false };
+    // It is the next to be taken, being in the cache, unless this CPU allocates elsewhere.
+    slot.set_whole_in_bank(Place::new(segment.bank, chunk, 0));
+    directory.whole_of(bank).tells_of(u64::from(chunk) / GROUP)
+}
+
+/// The same, having told the summary.
 pub(crate) fn end_put_whole<P: Platform>(
     directory: Directory<'_, P>,
     slot: &Slot,
@@ -91,9 +104,8 @@ pub(crate) fn end_put_whole<P: Platform>(
     chunk: u32,
 ) {
     let Some(bank) = directory.banks().get(segment.bank as usize) else { return };
-    directory.whole_of(bank).set(u64::from(chunk) / GROUP);
-    // It is the next to be taken, being in the cache, unless this CPU allocates elsewhere.
     slot.set_whole_in_bank(Place::new(segment.bank, chunk, 0));
+    directory.whole_of(bank).set(u64::from(chunk) / GROUP);
 }
 
 impl<P: Platform> Heap<'_, P> {

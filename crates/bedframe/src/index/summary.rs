@@ -58,7 +58,7 @@ impl<'a> Summary<'a> {
 
     /// Says that group `bit` is worth a look. The fact must have just been written, by a
     /// read-modify-write.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn set(&self, bit: u64) {
         // Pairs with the fence in `clear`: the fact was changed before this, and we read words of
         // the summary after it; the other side clears a bit before its fence and reads the fact after
@@ -78,6 +78,28 @@ impl<'a> Summary<'a> {
             let words = level_words(bits);
             if words <= 1 {
                 return;
+            }
+            base += words;
+            bits = words;
+            index /= 64;
+        }
+    }
+
+    /// Whether all levels say that group `bit` is worth a look, so that [`Summary::set`] has nothing to do. The
+    /// fact must have just been written, as for that.
+    #[inline(always)]
+    pub(crate) fn tells_of(&self, bit: u64) -> bool {
+        // As in `set`.
+        fence_after_rmw();
+        let (mut base, mut bits, mut index) = (0, self.bits, bit);
+        loop {
+            let Some(word) = self.word(base, index / 64) else { return false };
+            if word.load(Ordering::Relaxed) >> (index % 64) & 1 == 0 {
+                return false;
+            }
+            let words = level_words(bits);
+            if words <= 1 {
+                return true;
             }
             base += words;
             bits = words;

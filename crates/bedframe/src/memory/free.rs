@@ -4,8 +4,8 @@ use super::Memory;
 use crate::addr::FrameRange;
 use crate::error::{FreeError, FreeRefusal};
 use crate::heap::{
-    Freed, Put, PutInZero, end_put, end_put_whole, free_error, note_hole, note_shared_hole,
-    put_in_empty, put_in_zero, put_marked, put_quickly, put_whole_quickly,
+    Freed, Put, PutInZero, end_put, end_put_whole, end_put_whole_quickly, free_error, note_hole,
+    note_shared_hole, put_in_empty, put_in_zero, put_marked, put_quickly, put_whole_quickly,
 };
 use crate::index::{CHUNK_FRAMES, Directory, Place, Segment, Tables};
 use crate::ledger::Kind;
@@ -39,6 +39,10 @@ impl<P: Platform> Memory<P> {
         match freed {
             Freed::Yes => Ok(()),
             Freed::No => self.free_slowly(range),
+            Freed::Counted => {
+                self.doubt_put();
+                Ok(())
+            }
             Freed::Doubtful => self.free_doubtfully(range),
         }
     }
@@ -88,8 +92,7 @@ impl<P: Platform> Memory<P> {
         match put {
             Put::No => Freed::No,
             Put::Marked(mask) => self.put_frames_marked(directory.tables(), segment, start, mask),
-            Put::Yes if self.is_still_quick() => Freed::Yes,
-            Put::Yes => self.doubted(Freed::Yes),
+            Put::Yes => self.end_put(Freed::Yes),
             Put::Empty(mask) => self.put_frames_in_zero(directory.tables(), segment, start, mask),
             Put::More(old, mask) => {
                 self.put_frames_and_more(directory.tables(), segment, start, old, mask)
@@ -184,15 +187,18 @@ impl<P: Platform> Memory<P> {
     fn end_put_chunk(&self, tables: Tables<'_>, segment: &Segment, chunk: u32) -> Freed {
         let directory = Directory::of(&self.platform, tables);
         let Some(slot) = directory.own_slot(self.platform.cpu()) else {
-            return self.end_put_chunk_on_shared(tables, segment, chunk);
+            return self.end_put_chunk_slowly(tables, segment, chunk);
         };
-        end_put_whole(directory, slot, segment, chunk);
-        self.end_put(Freed::Yes)
+        if end_put_whole_quickly(directory, slot, segment, chunk) {
+            self.end_put(Freed::Yes)
+        } else {
+            self.end_put_chunk_slowly(tables, segment, chunk)
+        }
     }
 
     #[cold]
     #[inline(never)]
-    fn end_put_chunk_on_shared(&self, tables: Tables<'_>, segment: &Segment, chunk: u32) -> Freed {
+    fn end_put_chunk_slowly(&self, tables: Tables<'_>, segment: &Segment, chunk: u32) -> Freed {
         let directory = Directory::of(&self.platform, tables);
         if let Some(slot) = directory.slot(self.platform.cpu()) {
             end_put_whole(directory, slot, segment, chunk);
@@ -202,14 +208,7 @@ impl<P: Platform> Memory<P> {
 
     #[inline(always)]
     fn end_put(&self, freed: Freed) -> Freed {
-        if freed != Freed::Yes || self.is_still_quick() { freed } else { self.doubted(freed) }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn doubted(&self, freed: Freed) -> Freed {
-        self.doubt_put();
-        freed
+        if freed != Freed::Yes || self.is_still_quick() { freed } else { Freed::Counted }
     }
 
     /// Looks at what the quick free of `range` did not.

@@ -122,7 +122,8 @@ impl Chunk<'_> {
     }
 
     /// The same for a word of zeros, where the entry [takes any frame back](Entry::takes_back_any) and has no
-    /// cap. `Some` says whether a CPU allocates in the chunk; `None`: it is not so, and nothing has changed.
+    /// cap, and the summary knows of the chunk's group. `Some` says whether a CPU allocates in the chunk; `None`: it
+    /// is not so, and nothing has changed.
     #[inline(always)]
     pub(crate) fn put_in_zero<'a, P: Platform>(
         platform: &P,
@@ -133,15 +134,14 @@ impl Chunk<'_> {
     ) -> Option<bool> {
         let held = Held::new_if(platform, entry, Entry::takes_back_any_uncapped)?;
         let was = held.was;
-        if free.load(Ordering::Relaxed) != 0 {
+        // The fact of the summary is Busy, which was written by the compare-exchange.
+        let is_told = || was.hints() != 0 || some().tells_of(u64::from(number) / GROUP);
+        if free.load(Ordering::Relaxed) != 0 || !is_told() {
             held.release(was);
             return None;
         }
         // As in `set_free_in`.
         free.store(mask, Ordering::Release);
-        if was.hints() == 0 {
-            some().set(u64::from(number) / GROUP);
-        }
         held.release(was.with_hint(word));
         Some(was.is_adopted())
     }
