@@ -153,9 +153,31 @@ fn churn<C: Contender>(mut stand: Stand<C>) -> Stand<C> {
     stand
 }
 
+// A thousand times in bursts of 50: free random ones, allocate as many.
+#[library_benchmark]
+#[bench::order_0_settled(settled(stand::<Bedframe>(0, 50)))]
+#[bench::sketch_order_0_settled(settled(stand::<Sketch>(0, 50)))]
+fn bursts<C: Contender>(mut stand: Stand<C>) -> Stand<C> {
+    let mut cpu = stand.contender.cpu(0);
+    for burst in stand.places.chunks(50) {
+        for place in burst {
+            // A place that was drawn twice holds what is freed first.
+            let frame = std::mem::replace(&mut stand.held[*place], u32::MAX);
+            assert!(frame == u32::MAX || cpu.free(frame, stand.order));
+        }
+        for place in burst {
+            if stand.held[*place] == u32::MAX {
+                stand.held[*place] = cpu.alloc(stand.order).expect("free memory");
+            }
+        }
+    }
+    drop(cpu);
+    stand
+}
+
 library_benchmark_group!(
     name = paths;
-    benchmarks = pairs, bulk_allocate, bulk_free, random_free, churn
+    benchmarks = pairs, bulk_allocate, bulk_free, random_free, churn, bursts
 );
 
 main!(library_benchmark_groups = paths);

@@ -1,6 +1,5 @@
 //! Bedframe itself, with the least platform that there can be.
 
-use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use bedframe::{
@@ -8,6 +7,7 @@ use bedframe::{
 };
 use memmap2::{MmapOptions, MmapRaw};
 
+use super::cpu::{cpu, set_cpu};
 use super::{Contender, Cpu, MOST_FRAMES, Machine, Nature};
 use crate::trouble::Trouble;
 
@@ -19,10 +19,6 @@ const APART: u64 = 1 << 11;
 
 /// Frames for each of which there is one more of those where each frame has a record.
 const RECORDED: u64 = 128;
-
-thread_local! {
-    static CPU: Cell<CpuId> = const { Cell::new(CpuId(0)) };
-}
 
 /// A stretch of address space as RAM. A thread is a CPU, and nothing interrupts it.
 pub(crate) struct Arena {
@@ -47,7 +43,7 @@ unsafe impl Platform for Arena {
 
     #[inline]
     fn cpu(&self) -> CpuId {
-        CPU.get()
+        CpuId(cpu() as u32)
     }
 }
 
@@ -144,7 +140,7 @@ impl Contender for Bedframe {
     }
 
     fn cpu(&self, number: usize) -> Caller<'_> {
-        CPU.set(CpuId(number as u32));
+        set_cpu(number);
         Caller { memory: &self.memory }
     }
 

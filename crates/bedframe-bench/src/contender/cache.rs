@@ -6,7 +6,8 @@
 
 use buddy_system_allocator::LockedFrameAllocator;
 
-use super::per_cpu::{Stack, cpu, set_cpu};
+use super::cpu::{cpu, set_cpu};
+use super::per_cpu::Stack;
 use super::{Contender, Cpu, MOST_FRAMES, Machine, Nature};
 use crate::trouble::Trouble;
 

@@ -1,7 +1,8 @@
 //! The bare magazine: a stack of frames for each CPU, and nothing else. The floor under all that need
 //! not share.
 
-use super::per_cpu::{Stack, cpu, set_cpu};
+use super::cpu::{cpu, set_cpu};
+use super::per_cpu::Stack;
 use super::{Contender, Cpu, MOST_FRAMES, Machine, Nature};
 use crate::trouble::Trouble;
 

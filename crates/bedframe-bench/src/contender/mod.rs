@@ -7,6 +7,7 @@ mod bedframe;
 mod bitmap;
 mod buddy;
 mod cache;
+mod cpu;
 mod domain;
 mod free_list;
 mod magazine;

@@ -3,23 +3,7 @@
 //! Only its own CPU touches a stack, so plain loads and stores do; they are relaxed atomics here, which
 //! are the same instructions and need no promise.
 
-use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
-
-thread_local! {
-    static CPU: Cell<usize> = const { Cell::new(0) };
-}
-
-/// The calling thread is this CPU from now on.
-pub(super) fn set_cpu(number: usize) {
-    CPU.set(number);
-}
-
-/// The CPU that the calling thread is.
-#[inline(always)]
-pub(super) fn cpu() -> usize {
-    CPU.get()
-}
 
 /// A stack of fixed size, on cache lines of its own.
 #[repr(align(128))]

@@ -10,7 +10,7 @@
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 
-use super::per_cpu::{cpu, set_cpu};
+use super::cpu::{cpu, set_cpu};
 use super::{Contender, Cpu, MOST_FRAMES, Machine, Nature};
 use crate::plan::Workload;
 use crate::trouble::Trouble;

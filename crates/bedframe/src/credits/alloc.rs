@@ -7,7 +7,7 @@ use super::stake::Stake;
 use super::{Gate, Phase};
 use crate::addr::FrameRange;
 use crate::error::AllocError;
-use crate::heap::{Quick, Taken, home, quick_node, take_from_holes, take_next_whole, take_quickly};
+use crate::heap::{Quick, Taken, home, quick_node, take_anyhow, take_next_whole};
 use crate::memory::Memory;
 use crate::node::NodeId;
 use crate::platform::Platform;
@@ -150,12 +150,9 @@ impl<P: Platform> Memory<P> {
         {
             let taken = match quick {
                 Quick::Chunk => take_next_whole(directory, heap.cpu.slot),
-                Quick::Frame(pool) => home(directory, pool).map_or(Taken::No, |home| {
-                    match take_quickly(directory, home) {
-                        Taken::No => take_from_holes(directory, home),
-                        taken => taken,
-                    }
-                }),
+                Quick::Frame(pool) => {
+                    home(directory, pool).map_or(Taken::No, |home| take_anyhow(directory, home))
+                }
             };
             if let Some(found) = heap.vetted(taken, quick, payer) {
                 return Ok(found);

@@ -70,8 +70,9 @@ impl<P: Platform> Heap<'_, P> {
         self.tolled(toll, bank, || {
             if order == 0
                 && let Some((free, _)) = self.directory.at_place(bank, place)
-                && let Some(bit) = Chunk::take_one(free)
+                && let Some(old) = Chunk::take_one(free)
             {
+                let bit = old.trailing_zeros();
                 return self.directory.block(bank, place.chunk(), place.word() * 64 + bit, 0);
             }
             self.take_from_place(kind, place, bank, order)

@@ -3,47 +3,85 @@
 //! Single frames come out of holes first. That is what packing would fill first anyway, and it is in the
 //! cache. The CPU's slot names the latest and those before it.
 
-use super::quick::{Freed, Home, Taken, fill, taken};
-use crate::index::{Chunk, Directory, Entry, Place, Segment, Slot, Words};
+use super::quick::{Freed, Home, Taken, fill, take_quickly, taken};
+use crate::index::{Bank, Chunk, Directory, Entry, Place, Segment, Slot, Words};
 use crate::platform::Platform;
-use crate::sync::{Ordering, fence_after_rmw, fence_full};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence_after_rmw, fence_full};
 
 /// Whether a word has so few free frames that it is called a hole: up to four. A word that has got more
 /// since is left to those who look for the lowest.
 #[inline]
-fn is_hole(word: u64) -> bool {
+pub(super) fn is_hole(word: u64) -> bool {
     (0..4).fold(word, |word, _| word & word.wrapping_sub(1)) == 0
 }
 
-/// Takes one frame where the latest hole was filled: out of the one before that has a frame and lies in
-/// the bank in which this CPU allocates. Holes that do not are forgotten.
+/// Takes one frame out of the latest word that is a hole still and lies in the bank in which this CPU allocates, or
+/// else out of the word in which it does. Others that were holes are forgotten.
 ///
-/// Cost: two compare-exchanges, one of them for the hint of the hole that was filled.
-#[inline(always)]
-pub(crate) fn take_from_holes<P: Platform>(
+/// Cost: one compare-exchange, and a look at each hole that is forgotten.
+pub(crate) fn take_anyhow<P: Platform>(directory: Directory<'_, P>, home: Home<'_>) -> Taken {
+    match take_from_holes(directory, home) {
+        Taken::No => take_quickly(directory, home),
+        taken => taken,
+    }
+}
+
+fn take_from_holes<P: Platform>(
     directory: Directory<'_, P>,
     (slot, home, bank): Home<'_>,
 ) -> Taken {
     while let Some(hole) = slot.hole() {
-        if hole.bank == home.bank
-            && let Some((free, entry)) = directory.at_place(bank, hole)
+        if let Some((free, entry)) = hole_at(directory, home, bank, hole)
+            && let Some(first) = directory.first_of(bank, hole)
+            && let Some(old) = Chunk::take_one(free)
         {
-            // A word that this empties keeps its hint until the next hole comes, or the next
-            // allocation: who frees and allocates one frame over and over pays for no hints.
-            let old = free.load(Ordering::Relaxed);
-            if is_hole(old)
-                && let Some(first) = directory.first_of(bank, hole)
-                && let Some(bit) = Chunk::take_one(free)
-            {
-                return taken(entry, first.wrapping_add(u64::from(bit)));
-            }
-            if old == 0 {
-                Chunk::clear_hint_of(directory.platform(), entry, free, hole.word());
-            }
+            pass_filled(slot, old);
+            return taken(entry, first.wrapping_add(u64::from(old.trailing_zeros())));
         }
         slot.pop_hole();
     }
     Taken::No
+}
+
+/// Forgets the latest hole if the one frame of `word` that was taken was its last.
+#[inline(always)]
+fn pass_filled(slot: &Slot, word: u64) {
+    if word & word.wrapping_sub(1) == 0 {
+        slot.pop_hole();
+    }
+}
+
+/// The word at `hole`, and the entry of its chunk, if it is one in the bank of `home`.
+#[inline(always)]
+fn hole_at<'a, P: Platform>(
+    directory: Directory<'a, P>,
+    home: Place,
+    bank: &Bank,
+    hole: Place,
+) -> Option<(&'a AtomicU64, &'a AtomicU32)> {
+    let (free, entry) = directory.at_place(bank, hole)?;
+    let word = free.load(Ordering::Relaxed);
+    (hole.bank == home.bank && word != 0 && is_hole(word)).then_some((free, entry))
+}
+
+/// Takes one frame out of the latest hole, one of `bank`, in which this CPU allocates. Calls nothing, and so serves no
+/// bank of several segments.
+///
+/// Cost: one compare-exchange. The word keeps its hint: searches clean up behind those who fill holes.
+#[inline(always)]
+pub(crate) fn take_hole<P: Platform>(
+    directory: Directory<'_, P>,
+    slot: &Slot,
+    bank: &Bank,
+    hole: Place,
+) -> Taken {
+    let Some((free, entry)) = directory.at_place(bank, hole) else { return Taken::No };
+    if bank.segments != 1 || !is_hole(free.load(Ordering::Relaxed)) {
+        return Taken::No;
+    }
+    let Some(old) = Chunk::take_one(free) else { return Taken::No };
+    pass_filled(slot, old);
+    taken(entry, bank.base.wrapping_add(hole.index() * 64 + u64::from(old.trailing_zeros())))
 }
 
 /// What [`put_in_zero`] has done; a fence has come behind its step.
@@ -118,17 +156,11 @@ pub(crate) fn put_in_empty<P: Platform>(
     Freed::Yes
 }
 
-/// Notes that the word at `hole` is one, for the allocations to come.
+/// Notes that a word is a hole, for the allocations to come.
 #[inline(always)]
-pub(crate) fn note_hole<P: Platform>(directory: Directory<'_, P>, slot: &Slot, hole: Place) {
-    let Some(before) = slot.push_hole(hole) else { return };
-    let Some(bank) = directory.banks().get(before.bank as usize) else { return };
-    match directory.at_place(bank, before) {
-        // Filled by an allocation.
-        Some((free, entry)) if free.load(Ordering::Relaxed) == 0 => {
-            Chunk::clear_hint_of(directory.platform(), entry, free, before.word());
-        }
-        _ => slot.keep_hole(before),
+pub(crate) fn note_hole(slot: &Slot, hole: Place) {
+    if let Some(before) = slot.push_hole(hole) {
+        slot.keep_hole(before);
     }
 }
 
@@ -137,6 +169,6 @@ pub(crate) fn note_hole<P: Platform>(directory: Directory<'_, P>, slot: &Slot, h
 #[inline(never)]
 pub(crate) fn note_shared_hole<P: Platform>(directory: Directory<'_, P>, hole: Place) {
     if let Some(slot) = directory.slot(directory.platform().cpu()) {
-        note_hole(directory, slot, hole);
+        note_hole(slot, hole);
     }
 }

@@ -15,7 +15,7 @@ mod whole;
 
 pub(crate) use free::{AskLedger, Putting, error as free_error};
 pub(crate) use holes::{
-    PutInZero, note_hole, note_shared_hole, put_in_empty, put_in_zero, take_from_holes,
+    PutInZero, note_hole, note_shared_hole, put_in_empty, put_in_zero, take_anyhow, take_hole,
 };
 pub(crate) use quick::{
     Freed, Put, Quick, Taken, end_put, home, own_home, put, put_marked, put_quickly, quick_node,

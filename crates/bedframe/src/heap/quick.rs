@@ -107,22 +107,21 @@ fn home_in<'a, P: Platform>(
     Some((slot, place, directory.banks().get(place.bank as usize)?))
 }
 
-/// Takes one frame out of the latest hole or the word in which this CPU allocates.
+/// Takes one frame out of the word in which this CPU allocates.
 ///
 /// Cost: one compare-exchange; reads of the CPU's slot, a bank, an entry, and the header that says where
-/// they lie. Calls nothing, so that its caller has nothing to save.
+/// they lie. Calls nothing, so that its caller has nothing to save, and so serves no bank of several segments.
 #[inline(always)]
 pub(crate) fn take_quickly<P: Platform>(
     directory: Directory<'_, P>,
-    (slot, home, bank): Home<'_>,
+    (_, home, bank): Home<'_>,
 ) -> Taken {
-    let place = slot.hole().unwrap_or(home);
-    if place.bank != home.bank || bank.segments != 1 {
+    if bank.segments != 1 {
         return Taken::No;
     }
-    let Some((free, entry)) = directory.at_place(bank, place) else { return Taken::No };
-    let Some(bit) = Chunk::take_one(free) else { return Taken::No };
-    taken(entry, bank.base.wrapping_add(place.index() * 64 + u64::from(bit)))
+    let Some((free, entry)) = directory.at_place(bank, home) else { return Taken::No };
+    let Some(old) = Chunk::take_one(free) else { return Taken::No };
+    taken(entry, bank.base.wrapping_add(home.index() * 64 + u64::from(old.trailing_zeros())))
 }
 
 /// What a step that took `frame` out of a chunk comes to.

@@ -18,6 +18,10 @@ use crate::request::Request;
 const TRIES: u32 = 512;
 const REACH: u32 = 4096;
 
+/// The same for a single frame: a hint may be left of a word that was emptied, in every chunk that was used up
+/// since a search was there. What it takes to look into them, and to take the hints back, is what this bounds.
+const STALE: u32 = 64;
+
 impl<P: Platform> Heap<'_, P> {
     /// Takes a block out of the chunk in which this CPU allocates, `place`, wherever it has one.
     pub(super) fn take_from_place(
@@ -66,7 +70,7 @@ impl<P: Platform> Heap<'_, P> {
     ) -> Option<FrameRange> {
         let arena = self.directory.arena(bank.arena)?;
         let (end, tries) = match order {
-            0 => (bank.end_chunk, u32::MAX),
+            0 => (bank.end_chunk, STALE),
             _ => (bank.end_chunk.min(bank.first_chunk.saturating_add(REACH)), TRIES),
         };
         let (chunk, bit) = self

@@ -104,14 +104,13 @@ impl<'a> Arena<'a> {
         while hints != 0 {
             match Chunk::take_in_word(chunk.free.get(word as usize)?, order) {
                 Some(bit) => return Some(word * 64 + bit),
-                None if order == 0 => chunk.clear_hint(cpu.platform, word as usize),
-                None => {}
+                None => hints &= !(1 << word),
             }
-            hints &= !(1 << word);
             word = hints.trailing_zeros();
         }
-        if order > 0 {
-            chunk.set_cap(entry, order);
+        match order {
+            0 => chunk.clear_hints(cpu.platform),
+            _ => chunk.set_cap(entry, order),
         }
         None
     }
@@ -272,11 +271,7 @@ impl<'a> Arena<'a> {
             }
             return false;
         }
-        for word in span.words() {
-            if chunk.word_is_empty(word) {
-                chunk.clear_hint(cpu.platform, word);
-            }
-        }
+        chunk.clear_hints(cpu.platform);
         true
     }
 

@@ -5,9 +5,10 @@ use crate::addr::FrameRange;
 use crate::credits::{Passing, Stake};
 use crate::error::AllocError;
 use crate::heap::{
-    Quick, Taken, home, own_home, take_from_holes, take_next_whole, take_quickly,
+    Quick, Taken, home, own_home, take_anyhow, take_hole, take_next_whole, take_quickly,
     take_whole_quickly,
 };
+use crate::index::{Bank, Directory, Place, Slot, Tables};
 use crate::platform::Platform;
 use crate::request::{Nodes, Pool, Request};
 
@@ -63,33 +64,46 @@ impl<P: Platform> Memory<P> {
     fn take_frame<const XEN: bool>(&self) -> Found {
         let pool = if XEN { Pool::Xen } else { Pool::Domain };
         let Some(directory) = self.quick_directory() else { return Found::NOTHING };
-        let Some(home) = own_home(directory, pool) else { return self.take_shared(pool) };
-        match take_quickly(directory, home) {
+        let Some(home) = own_home(directory, pool) else { return self.take_anyhow(pool) };
+        let (slot, place, bank) = home;
+        match slot.hole() {
+            None => match take_quickly(directory, home) {
+                Taken::Yes(frame) if self.is_still_quick() => Found(frame),
+                Taken::No => Found::NOTHING,
+                taken => self.settle_quick(taken, Quick::Frame(pool)),
+            },
+            Some(hole) if hole.bank == place.bank => {
+                self.take_hole::<XEN>(directory.tables(), slot, bank, hole)
+            }
+            Some(_) => self.take_anyhow(pool),
+        }
+    }
+
+    /// The same where there is a hole.
+    #[inline(never)]
+    fn take_hole<const XEN: bool>(
+        &self,
+        tables: Tables<'_>,
+        slot: &Slot,
+        bank: &Bank,
+        hole: Place,
+    ) -> Found {
+        let pool = if XEN { Pool::Xen } else { Pool::Domain };
+        match take_hole(Directory::of(&self.platform, tables), slot, bank, hole) {
             Taken::Yes(frame) if self.is_still_quick() => Found(frame),
-            Taken::No => self.take_from_hole(pool),
+            Taken::No => self.take_anyhow(pool),
             taken => self.settle_quick(taken, Quick::Frame(pool)),
         }
     }
 
-    /// The same where the latest hole was filled.
+    /// The same where the latest hole is none, CPUs share their slots, or this one takes its first frame.
     #[inline(never)]
-    fn take_from_hole(&self, pool: Pool) -> Found {
+    fn take_anyhow(&self, pool: Pool) -> Found {
         let Some(directory) = self.quick_directory() else { return Found::NOTHING };
         let Some(home) = home(directory, pool) else { return Found::NOTHING };
-        match take_from_holes(directory, home) {
+        match take_anyhow(directory, home) {
             Taken::Yes(frame) if self.is_still_quick() => Found(frame),
             Taken::No => Found::NOTHING,
-            taken => self.settle_quick(taken, Quick::Frame(pool)),
-        }
-    }
-
-    /// The same where CPUs share their slots, or this one takes its first frame.
-    #[inline(never)]
-    fn take_shared(&self, pool: Pool) -> Found {
-        let Some(directory) = self.quick_directory() else { return Found::NOTHING };
-        let Some(home) = home(directory, pool) else { return Found::NOTHING };
-        match take_quickly(directory, home) {
-            Taken::No => self.take_from_hole(pool),
             taken => self.settle_quick(taken, Quick::Frame(pool)),
         }
     }
@@ -175,7 +189,7 @@ impl<P: Platform> Memory<P> {
         {
             let taken = match quick {
                 Quick::Frame(pool) => home(heap.directory, pool)
-                    .map_or(Taken::No, |home| take_from_holes(heap.directory, home)),
+                    .map_or(Taken::No, |home| take_anyhow(heap.directory, home)),
                 Quick::Chunk => take_next_whole(heap.directory, heap.cpu.slot),
             };
             if let Some(found) = heap.vetted(taken, quick, &Passing(self)) {

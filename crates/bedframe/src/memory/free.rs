@@ -137,7 +137,7 @@ impl<P: Platform> Memory<P> {
         let Some(slot) = directory.own_slot(self.platform.cpu()) else {
             return self.put_in_shared_hole(tables, hole);
         };
-        note_hole(directory, slot, hole);
+        note_hole(slot, hole);
         self.end_put(Freed::Yes)
     }
 

@@ -1,39 +1,26 @@
 //! What others are told of a chunk's free frames, and of who allocates there.
 
-use super::{Chunk, replace, settled};
+use super::{Chunk, replace};
 use crate::index::entry::{ChunkState, Entry};
 use crate::platform::Platform;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, Ordering};
 
 impl Chunk<'_> {
-    /// Takes back the hint that word `word` has a free frame, if it has none.
+    /// Takes back the hints of words that have no free frame.
     ///
-    /// Cost: one compare-exchange.
-    pub(crate) fn clear_hint<P: Platform>(&self, platform: &P, word: usize) {
-        if let Some(free) = self.free.get(word) {
-            Self::clear_hint_of(platform, self.entry, free, word as u32);
-        }
-    }
-
-    /// The same, where the entry and the word are at hand.
-    #[inline(always)]
-    pub(crate) fn clear_hint_of<P: Platform>(
-        platform: &P,
-        entry: &AtomicU32,
-        free: &AtomicU64,
-        word: u32,
-    ) {
+    /// Cost: reads of the words that are hinted at, and one compare-exchange if there is anything to take back.
+    pub(crate) fn clear_hints<P: Platform>(&self, platform: &P) {
         loop {
-            let old = settled(platform, entry);
-            if !old.is(ChunkState::Broken)
-                || !old.has_hint(word)
-                || free.load(Ordering::Relaxed) != 0
-            {
+            let old = self.settled(platform);
+            if !old.is(ChunkState::Broken) {
                 return;
             }
+            let empty = |word: &u32| self.word_is_empty(*word as usize);
+            let stale = (0..8).filter(|word| old.has_hint(*word)).filter(empty);
+            let new = stale.fold(old, Entry::without_hint);
             // Exact: a word leaves zero under Busy only, whose end adds a turn to the entry, and
-            // then this fails. AcqRel keeps the load above before it.
-            if replace(entry, old, old.without_hint(word), Ordering::AcqRel) {
+            // then this fails. AcqRel keeps the loads above before it.
+            if new == old || replace(self.entry, old, new, Ordering::AcqRel) {
                 return;
             }
         }

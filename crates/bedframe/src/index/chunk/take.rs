@@ -69,9 +69,9 @@ impl Chunk<'_> {
         }
     }
 
-    /// The same for one frame.
+    /// The same for one frame, the lowest. Returns the word as it was.
     #[inline]
-    pub(crate) fn take_one(free: &AtomicU64) -> Option<u32> {
+    pub(crate) fn take_one(free: &AtomicU64) -> Option<u64> {
         let mut old = free.load(Ordering::Relaxed);
         loop {
             if old == 0 {
@@ -80,7 +80,7 @@ impl Chunk<'_> {
             // Acquire as above.
             let new = old & (old - 1);
             match free.compare_exchange_weak(old, new, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return Some(old.trailing_zeros()),
+                Ok(_) => return Some(old),
                 Err(now) => old = now,
             }
         }

@@ -32,7 +32,7 @@ fn a_hint_taken_back_while_a_frame_is_freed_is_not_lost() {
             world.some[0].store(1, Ordering::Relaxed);
             world
         },
-        |world| world.arena().chunk(0).unwrap().clear_hint(world.cpu(0).platform, 0),
+        |world| world.arena().chunk(0).unwrap().clear_hints(world.cpu(0).platform),
         |world| world.put(1, 5),
         |world, (), put| {
             assert_eq!(put, Ok(()));
