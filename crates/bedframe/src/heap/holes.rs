@@ -103,18 +103,14 @@ pub(crate) fn put_in_zero<P: Platform>(
     start: u64,
     mask: u64,
 ) -> PutInZero {
-    let Some(bank) = directory.banks().get(segment.bank as usize) else { return PutInZero::No };
     let Some(Words { entry, free, .. }) = directory.words_in(segment, start) else {
         return PutInZero::No;
     };
     if mask == u64::MAX {
         return PutInZero::No;
     }
-    let (chunk, bit) = segment.chunk_of(start);
-    let hole = Place::new(segment.bank, chunk, bit / 64);
-    let (words, place) = ((entry, free), (chunk, bit / 64));
-    let some = || directory.some_of(bank);
-    let put = Chunk::put_in_zero(directory.platform(), words, place, mask, some);
+    let hole = segment.place_of(start);
+    let put = Chunk::put_in_zero(directory.platform(), entry, free, hole.word(), mask);
     // On x86 the read-modify-write is that of Busy: who does not see the word sees Busy, and waits.
     fence_after_rmw();
     match put {
@@ -140,7 +136,7 @@ pub(crate) fn put_in_empty<P: Platform>(
     // By value, so that nothing has to lie in memory for what is seldom asked.
     let marks = move || directory.words_in(segment, start);
     let some = move || directory.some_of(bank);
-    let hole = Place::new(segment.bank, chunk, bit / 64);
+    let hole = segment.place_of(start);
     let adopted = Entry(entry.load(Ordering::Relaxed)).is_adopted();
     let (words, place) = ((entry, free), (chunk, bit / 64));
     let put = Chunk::put_under_busy(directory.platform(), words, place, mask, marks, some);

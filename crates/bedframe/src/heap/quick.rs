@@ -264,8 +264,7 @@ pub(crate) fn end_put<P: Platform>(
             fill(directory, start);
         }
     } else if old & (old - 1) == 0 && !now.is_adopted() {
-        let (chunk, bit) = segment.chunk_of(start);
-        note_shared_hole(directory, Place::new(segment.bank, chunk, bit / 64));
+        note_shared_hole(directory, segment.place_of(start));
     }
     Freed::Yes
 }

@@ -188,12 +188,6 @@ impl Entry {
         self.0 & (Self::STATE | Self::EXCEPTIONAL | Self::CAP) == ChunkState::Broken as u32
     }
 
-    /// Whether it [takes back any](Entry::takes_back_any) frame, and there is no [cap](Entry::cap).
-    #[inline]
-    pub(crate) const fn takes_back_any_uncapped(self) -> bool {
-        self.takes_back_any() && self.0 & Self::CAP == 0
-    }
-
     /// Whether, the chunk being Broken, every frame of it has been in the heap.
     #[inline]
     pub(crate) const fn is_complete(self) -> bool {

@@ -3,6 +3,7 @@
 use super::chunk::{FreePlane, Marks};
 use super::raw::{Far, Local, Table};
 use super::records::Records;
+use super::slot::Place;
 use super::span::{CHUNK_FRAMES, CHUNK_SHIFT};
 use super::summary::summary_words;
 use crate::addr::{FrameRange, Mfn};
@@ -47,6 +48,12 @@ impl Segment {
     pub(crate) const fn chunk_of(&self, frame: u64) -> (u32, u32) {
         let offset = frame - self.base();
         (self.first_chunk + (offset >> CHUNK_SHIFT) as u32, offset as u32 & 511)
+    }
+
+    /// The word of a frame of this segment.
+    #[inline(always)]
+    pub(crate) const fn place_of(&self, frame: u64) -> Place {
+        Place::in_chunk(self.bank, self.first_chunk, (frame - self.base()) >> 6)
     }
 
     /// The frame of bit 0 of one of this segment's chunks.

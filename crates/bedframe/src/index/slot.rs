@@ -98,7 +98,13 @@ impl Place {
     /// Word `word` of chunk `chunk` of bank `bank`.
     #[inline]
     pub(crate) const fn new(bank: u32, chunk: u32, word: u32) -> Self {
-        Self { bank, index: (chunk as u64) << 3 | (word & 7) as u64 }
+        Self::in_chunk(bank, chunk, (word & 7) as u64)
+    }
+
+    /// The word `words` behind the first of chunk `chunk` of bank `bank`.
+    #[inline]
+    pub(crate) const fn in_chunk(bank: u32, chunk: u32, words: u64) -> Self {
+        Self { bank, index: chunk as u64 * Self::CHUNK + words }
     }
 
     #[inline]

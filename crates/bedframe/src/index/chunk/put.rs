@@ -121,22 +121,24 @@ impl Chunk<'_> {
         Some(word_now)
     }
 
-    /// The same for a word of zeros, where the entry [takes any frame back](Entry::takes_back_any) and has no
-    /// cap, and the summary knows of the chunk's group. `Some` says whether a CPU allocates in the chunk; `None`: it
-    /// is not so, and nothing has changed.
+    /// The same for a word of zeros, where the entry [takes any frame back](Entry::takes_back_any), has no cap that this
+    /// might raise, and has a hint, so that summaries know of the chunk. `Some` says whether a CPU allocates there;
+    /// `None`: it is not so, and nothing has changed.
     #[inline(always)]
-    pub(crate) fn put_in_zero<'a, P: Platform>(
+    pub(crate) fn put_in_zero<P: Platform>(
         platform: &P,
-        (entry, free): (&AtomicU32, &AtomicU64),
-        (number, word): (u32, u32),
+        entry: &AtomicU32,
+        free: &AtomicU64,
+        word: u32,
         mask: u64,
-        some: impl FnOnce() -> Summary<'a>,
     ) -> Option<bool> {
-        let held = Held::new_if(platform, entry, Entry::takes_back_any_uncapped)?;
+        // One frame makes no larger block.
+        let one = mask & mask.wrapping_sub(1) == 0;
+        let fits =
+            |was: Entry| was.takes_back_any() && was.hints() != 0 && (one || was.cap().is_none());
+        let held = Held::new_if(platform, entry, fits)?;
         let was = held.was;
-        // The fact of the summary is Busy, which was written by the compare-exchange.
-        let is_told = || was.hints() != 0 || some().tells_of(u64::from(number) / GROUP);
-        if free.load(Ordering::Relaxed) != 0 || !is_told() {
+        if free.load(Ordering::Relaxed) != 0 {
             held.release(was);
             return None;
         }
