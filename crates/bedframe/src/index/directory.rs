@@ -167,6 +167,28 @@ impl<'a, P: Platform> Directory<'a, P> {
         slots.get((cpu.0 as usize).checked_rem(slots.len())?)
     }
 
+    /// Debug builds ask the platform again where the words of `bank` are mapped, and compare; and so those who
+    /// test calls that are interrupted where they ask the platform for something can do so before each of the
+    /// bank's words.
+    #[inline(always)]
+    fn vouch_for(&self, bank: Option<&Bank>) {
+        if cfg!(debug_assertions)
+            && let Some(bank) = bank
+            && let Some(arena) = self.arenas().get(bank.arena as usize)
+        {
+            self.vouch(arena.address(), arena.distance);
+        }
+    }
+
+    /// The same of what lies at `address`.
+    #[inline(always)]
+    fn vouch(&self, address: u64, distance: u64) {
+        debug_assert!(
+            self.tables.0.maps(self.platform, address, distance),
+            "frame_ptr does not answer as it did before"
+        );
+    }
+
     /// A table that does not lie in the directory's block.
     ///
     /// # Safety
@@ -174,6 +196,7 @@ impl<'a, P: Platform> Directory<'a, P> {
     /// The header says so, and its elements are those of a `T`.
     #[inline]
     unsafe fn far<T: Plain>(&self, far: Far) -> &'a [T] {
+        self.vouch(far.table.address, far.distance);
         // SAFETY: 1, 2. Promised for all tables when `self` was made; the distance was made for them.
         unsafe { self.tables.0.far_table(far.distance, far.table.len) }
     }
@@ -189,6 +212,7 @@ impl<'a, P: Platform> Directory<'a, P> {
         if table.len == 0 {
             return &[];
         }
+        self.vouch(table.address, desc.distance_of(table));
         // SAFETY: 1, 2. Promised for all tables when `self` was made, and an arena lies in one range of
         // mapped memory, for which the distance was made.
         unsafe { self.tables.0.far_table(desc.distance_of(table), table.len) }
@@ -208,6 +232,7 @@ impl<'a, P: Platform> Directory<'a, P> {
 
     #[inline(always)]
     fn summary(&self, bank: &Bank, distance: u64) -> Summary<'a> {
+        self.vouch_for(Some(bank));
         let words = u64::from(bank.summary_words);
         // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only, and the distance
         // was made for their arena, which has a chunk, and so a word.
@@ -222,6 +247,7 @@ impl<'a, P: Platform> Directory<'a, P> {
         if u64::from(cpu.0) >= slots.table.len {
             return None;
         }
+        self.vouch(slots.table.address, slots.distance);
         let offset = u64::from(cpu.0) * size_of::<Slot>() as u64;
         // SAFETY: 1, 2. Promised for all tables when `self` was made; and `cpu` is one of this one's.
         Some(unsafe { self.tables.0.far(slots.distance.wrapping_add(offset)) })
@@ -277,6 +303,7 @@ impl<'a, P: Platform> Directory<'a, P> {
         if frame < segment.start || frame >= segment.end {
             return None;
         }
+        self.vouch_for(self.banks().get(segment.bank as usize));
         let offset = frame - segment.base();
         let (chunk, word) = (offset >> CHUNK_SHIFT, offset >> 6);
         let marks = segment.marks.wrapping_add(chunk * 128 + word % 8 * 8);
@@ -307,6 +334,7 @@ impl<'a, P: Platform> Directory<'a, P> {
         {
             return None;
         }
+        self.vouch_for(self.banks().get(segment.bank as usize));
         let chunk = (start - segment.base()) >> CHUNK_SHIFT;
         // SAFETY: As in `words_in`.
         let entry = unsafe { self.tables.0.far(segment.entries.wrapping_add(chunk * 4)) };
@@ -333,6 +361,7 @@ impl<'a, P: Platform> Directory<'a, P> {
         if chunk < bank.first_chunk || chunk >= bank.end_chunk {
             return None;
         }
+        self.vouch_for(Some(bank));
         let entry = bank.entries.wrapping_add(u64::from(chunk) * 4);
         // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only, and the distance
         // was made for their arena. The chunk is one of the arena's.

@@ -177,6 +177,11 @@ impl<'a> Spot<'a> {
         }
     }
 
+    /// Whether what lies at machine address `address` is mapped `distance` bytes behind it.
+    pub(crate) fn maps<P: Platform>(self, platform: &P, address: u64, distance: u64) -> bool {
+        pointer::<u8, P>(platform, address).cast_const() == self.far_pointer(distance)
+    }
+
     /// What is mapped `distance` bytes behind it, wrapping around, in whatever range of mapped memory.
     ///
     /// # Safety
