@@ -98,8 +98,9 @@ const CHECKED: &str = "each call is one locked instruction, which is what sharin
     a double free cost; the magazine has none, and takes less in all than one does";
 const FREE: &str = "both free by one locked instruction; the bitmap reads its bits and nothing else, \
     where a segment and the entry of a chunk are read here, to know whose the frame is";
-const CHURN: &str = "a frame that comes back to a word without free frames, leaves it again, and the \
-    hint that is taken back are three locked instructions; the bitmap's lock is two";
+const CHURN: &str = "a frame that comes back to a word without free frames, and leaves it again, is two \
+    locked instructions, as the bitmap's lock is, and some 300 others; so a processor looks ahead \
+    over few pairs, and what is missing from the cache is waited for";
 const WHOLE: &str = "each call is one locked instruction on an entry, and looks at a word of summary; \
     blocks that are free and in order are the buddy allocator's best case";
 const SHARED: &str = "CPUs meet on the lines of the summaries and where their chunks are neighbours \

@@ -119,9 +119,9 @@
 //! | `alloc`, orders 0 to 6, this CPU's chunk or, for order 0, a hole has a block | 0 | 1 | 1, which no other CPU allocates from |
 //! | `alloc`, orders 7 and 8, the same | 0 | 2 or 4 | 1 |
 //! | `free` of up to 64 frames of one word that has another free frame | 0 | 1 | 1 |
-//! | the same, the word had none | the chunk: Busy for one word | 1, and 1 for the hint of the hole before | 4 |
-//! | `alloc` of order 9, the chunk freed last has come back or the next one is free | 0 | 1 | 1 or 2 |
-//! | `free` of order 9 | 0 | 1 | 1 or 2 |
+//! | the same, the word had none | the chunk: Busy for one word | 1 | 3 |
+//! | `alloc` of order 9, a chunk has come back or the one behind that taken last is free | 0 | 1 | 2 |
+//! | `free` of order 9 | 0 | 1 | 2 |
 //! | `alloc` and `free` of order 9 + n, nobody else wants the same | 0 | 2^n | 2^n / 16 |
 //! | `free` of frames from boot | the ledger's for one search, then the chunk: Busy | 2 each word, and 1 | 3, or 4 for the first of a chunk |
 //! | `alloc` and `free` before hand-over | the ledger's for a walk over its steps | 1 | 2, and the steps that change |

@@ -1,6 +1,8 @@
 //! Where allocations come from: holes first, then what is fullest by position; each CPU apart from the
 //! others; small blocks apart from large ones. And that free memory is whole again after long use.
 
+use std::collections::BTreeSet;
+
 use bedframe::{CpuId, FrameRange, Mfn, NodeId, Nodes, Order, Pool, Request, XenHeap};
 use bedframe_hosted::set_cpu;
 
@@ -45,6 +47,43 @@ fn holes_are_filled_first() {
     }
     world.check();
     free_all(&world, held);
+    world.check_all_free();
+}
+
+/// Holes that were filled leave hints behind. A search passes over so many chunks of which nothing else is left,
+/// takes the hints back, and then breaks a whole chunk; with none left, it looks into all.
+#[test]
+fn what_was_filled_holds_a_search_up_for_so_long() {
+    let world = World::new(XenHeap::Unified, &[(131_072, 262_144, 0)]).started();
+    let next = || world.memory.alloc(&single());
+    let mut held: Vec<_> = (0..100 * 512).map(|_| next().unwrap()).collect();
+    let chunk = |frame: &FrameRange| frame.start().get() / 512;
+    let own = held.last().map(chunk);
+    held.sort_by_key(|frame| frame.start());
+    // One in each chunk comes and goes; those far up are freed on another CPU, which keeps them as its holes.
+    let (low, far) = held.split_at(90 * 512);
+    for frame in low.iter().step_by(512).filter(|frame| Some(chunk(frame)) != own) {
+        world.memory.free(*frame).unwrap();
+        assert_eq!(next(), Ok(*frame));
+    }
+    set_cpu(CpuId(1));
+    let far: Vec<_> = far.iter().copied().step_by(700).collect();
+    free_all(&world, far.iter().copied());
+    set_cpu(CpuId(0));
+    // The chunk that it was in when all this began, and then a search.
+    let used: BTreeSet<_> = held.iter().map(chunk).collect();
+    let mut taken: Vec<_> = (0..600).map(|_| next().unwrap()).collect();
+    let broken = |frame: &FrameRange| !used.contains(&chunk(frame));
+    assert!(taken.iter().any(broken), "no whole chunk was broken");
+    assert!(far.iter().any(|frame| !taken.contains(frame)), "all chunks were looked into");
+    // Whole chunks go, and then the rest is found.
+    let whole = Request::order(order(9));
+    let chunks: Vec<_> = std::iter::from_fn(|| world.memory.alloc(&whole).ok()).collect();
+    taken.extend(std::iter::from_fn(|| next().ok()));
+    assert!(far.iter().all(|frame| taken.contains(frame)), "what is free is found");
+    world.memory.validate().unwrap();
+    held.retain(|frame| !far.contains(frame));
+    free_all(&world, held.into_iter().chain(taken).chain(chunks));
     world.check_all_free();
 }
 
