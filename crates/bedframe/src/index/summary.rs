@@ -328,6 +328,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_hidden_is_named_by_its_first_group() {
+        let chunks = 300_000_u64;
+        let last = chunks.div_ceil(GROUP) - 1;
+        for (level, hidden) in [(1, last / 64 * 64), (2, last / 4096 * 4096)] {
+            let words = words(chunks);
+            let summary = Summary::over(&words, chunks);
+            summary.set(last);
+            assert_eq!(summary.hidden(), None);
+            let (base, bits) = summary.level(level);
+            for word in 0..level_words(bits) {
+                summary.word(base, word).unwrap().store(0, Ordering::Relaxed);
+            }
+            assert_eq!(summary.hidden(), Some(hidden));
+        }
+    }
+
     /// Hand-over's way of setting many is that of setting each.
     #[test]
     fn a_range_is_set_as_its_groups_are() {
