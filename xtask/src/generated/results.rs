@@ -1,7 +1,8 @@
 //! What is known of mutants, kept in a file, so that a run goes on where another ended.
 //!
 //! It holds while what ships is the same. A mutant that survived is tried again with the tests that
-//! are new by their names; of a test that has changed nothing is known, so `--afresh` forgets everything.
+//! are new by their names. Of a test that has changed, or that there was no time for, nothing more is
+//! asked: `--afresh` forgets everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
