@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 
+use generated::Chosen;
 use steps::{Outcome, STEPS, Step};
 
 /// The project's chores.
@@ -49,15 +50,25 @@ enum Chore {
     History,
     /// Seeds mistakes into copies of the library and runs the tests that must catch them.
     Mutants {
-        /// Let cargo-mutants make the mistakes up instead, one in each place where it can.
+        /// Let cargo-mutants make the mistakes up instead, one in each place where it can. Goes on where
+        /// an earlier run ended.
         #[arg(long)]
         generated: bool,
         /// In this file below crates/bedframe/src alone; may be given more than once.
         #[arg(long, value_name = "FILE", requires = "generated")]
         file: Vec<String>,
-        /// The I-th of N parts of them.
-        #[arg(long, value_name = "I/N", requires = "generated")]
-        shard: Option<String>,
+        /// The I-th of N parts of them, counted from 0.
+        #[arg(long, value_name = "I/N", requires = "generated", value_parser = generated::shard)]
+        shard: Option<(usize, usize)>,
+        /// Run so many tests at once.
+        #[arg(long, value_name = "N", requires = "generated", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+        jobs: u8,
+        /// Leave tests out that take longer than 75 ms.
+        #[arg(long, requires = "generated")]
+        quick: bool,
+        /// Forget what earlier runs found.
+        #[arg(long, requires = "generated")]
+        afresh: bool,
     },
     /// Counts which lines of the library its tests run; fails below 95 %.
     Coverage {
@@ -95,8 +106,14 @@ enum Chore {
 fn main() -> ExitCode {
     let (only, list) = match Args::parse().chore {
         Chore::Test { only, list } => (only, list),
-        Chore::Mutants { generated: true, file, shard } => {
-            return ended(generated::run(&file, shard.as_deref()));
+        Chore::Mutants { generated: true, file: files, shard, jobs, quick, afresh } => {
+            return ended(generated::run(&Chosen {
+                files: &files,
+                shard,
+                jobs: jobs.into(),
+                quick,
+                afresh,
+            }));
         }
         Chore::Mutants { .. } => (vec!["mutants".to_string()], false),
         Chore::History => return ended(audit::write(history::PAGE)),

@@ -23,7 +23,7 @@ const MUTANTS: &str = "crates/bedframe/mutants";
 /// Where they are built.
 pub const WORK: &str = "target/mutants";
 /// What is copied there: the library and what its tests are built upon.
-const CRATES: [&str; 3] = ["bedframe", "bedframe-hosted", "bedframe-model"];
+pub const CRATES: [&str; 3] = ["bedframe", "bedframe-hosted", "bedframe-model"];
 /// A test that takes longer than this has gone round in circles, and so has noticed the mutant.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -59,7 +59,7 @@ pub fn run() -> Result<Outcome> {
     let mutants = read_all(&root().join(MUTANTS))?;
     ensure!(!mutants.is_empty(), "{MUTANTS} holds no mutant");
     let work = root().join(WORK);
-    copy_workspace(&work)?;
+    copy_workspace(&work, None)?;
     let programs = mutants.iter().flat_map(|mutant| &mutant.tests).map(|(program, _)| program);
     let mut programs: Vec<_> = programs.map(String::as_str).collect();
     programs.sort_unstable();
@@ -137,13 +137,17 @@ impl Patch {
     }
 }
 
-/// Builds these test programs in the copy; answers where each lies.
-fn build(programs: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
+/// Builds these test programs in the copy, or the library's own tests if there are none; answers
+/// where each lies.
+pub fn build(programs: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     let mut words = String::from(
         "cargo test --quiet --no-run --message-format json --target-dir target -p bedframe",
     );
     for program in programs {
         words += &format!(" --test {program}");
+    }
+    if programs.is_empty() {
+        words += " --lib";
     }
     // No debug information, and quick to build: each mutant is built once and runs for a second.
     let line = Line::new(&words)
@@ -155,15 +159,17 @@ fn build(programs: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     if !output.status.success() {
         bail!("does not build:\n{}", String::from_utf8_lossy(&output.stderr));
     }
-    let mut built = BTreeMap::new();
-    for message in String::from_utf8_lossy(&output.stdout).lines() {
-        let Ok(message) = serde_json::from_str::<Value>(message) else { continue };
+    Ok(executables(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// The programs that cargo's messages say it has built.
+pub fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let built = messages.filter_map(|message| {
         let names = (message["target"]["name"].as_str(), message["executable"].as_str());
-        if let (Some(name), Some(path)) = names {
-            built.insert(name.to_string(), PathBuf::from(path));
-        }
-    }
-    Ok(built)
+        names.0.zip(names.1).map(|(name, path)| (name.into(), path.into()))
+    });
+    built.collect()
 }
 
 /// Runs one test.
@@ -199,16 +205,20 @@ fn judge(built: &BTreeMap<String, PathBuf>, test: &(String, String)) -> Result<V
 
 /// Copies the crates, and a workspace that consists of them alone. What is the same already keeps
 /// its time, so that little is built anew.
-pub fn copy_workspace(work: &Path) -> Result<()> {
+/// The folder `without`, if any, is left as it is there.
+pub fn copy_workspace(work: &Path, without: Option<&str>) -> Result<()> {
+    let without = without.map(|folder| root().join(folder));
     for name in CRATES {
-        copy_folder(&root().join("crates").join(name), &work.join("crates").join(name))?;
+        let (from, to) = (root().join("crates").join(name), work.join("crates").join(name));
+        copy_folder(&from, &to, without.as_deref())?;
     }
     let manifest = fs::read_to_string(root().join("Cargo.toml"))?;
     write_if_new(&work.join("Cargo.toml"), trimmed(&manifest)?.as_bytes())?;
     write_if_new(&work.join("Cargo.lock"), &fs::read(root().join("Cargo.lock"))?)
 }
 
-fn write_if_new(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Leaves a file that is the same already, and its time.
+pub fn write_if_new(path: &Path, bytes: &[u8]) -> Result<()> {
     if fs::read(path).is_ok_and(|old| old == bytes) {
         return Ok(());
     }
@@ -228,7 +238,10 @@ fn trimmed(manifest: &str) -> Result<String> {
 }
 
 /// Makes `to` what `from` is.
-fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+fn copy_folder(from: &Path, to: &Path, without: Option<&Path>) -> Result<()> {
+    if without == Some(from) {
+        return Ok(());
+    }
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(to)? {
         let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
@@ -241,7 +254,7 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
         let entry = entry?;
         let target = to.join(entry.file_name());
         if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &target)?;
+            copy_folder(&entry.path(), &target, without)?;
         } else {
             write_if_new(&target, &fs::read(entry.path())?)?;
         }

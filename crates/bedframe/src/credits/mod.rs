@@ -99,6 +99,8 @@ mod level;
 mod pay;
 mod share;
 mod stake;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
 mod watch;
 
 pub use claims::{Claim, ClaimCounts};

@@ -135,3 +135,48 @@ impl Share {
         self.word.store(word & !CREDITS | OPEN | credits & CREDITS, Ordering::Release);
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_pays_for_its_node_alone_and_no_more_than_it_has() {
+        let shares = Shares::new();
+        let share = shares.of(6).unwrap();
+        assert!(core::ptr::eq(share, shares.of(2).unwrap()));
+        assert!(!core::ptr::eq(share, shares.of(7).unwrap()));
+        assert_eq!(shares.all().count() as u64, Shares::COUNT);
+        assert!(share.debit(6, 0).is_none() && share.ticket(6).is_none(), "closed");
+        share.open(6, 10);
+        assert!(share.debit(2, 1).is_none() && share.ticket(2).is_none());
+        assert!(share.debit(6, 11).is_none());
+        assert!(share.debit(6, 4).is_some());
+        assert_eq!((share.close(), share.close()), ((6, 6), (0, 0)));
+        share.open(2, 3);
+        assert!(share.debit(2, 3).is_some() && share.debit(2, 1).is_none());
+        shares.reset();
+        assert!(share.ticket(2).is_none() && share.ticket(0).is_none());
+    }
+
+    #[test]
+    fn a_ticket_is_good_until_its_share_is_closed() {
+        let shares = Shares::new();
+        let share = shares.of(1).unwrap();
+        share.open(1, 10);
+        let paid = share.debit(1, 10).unwrap();
+        assert!(!paid.credit(11, 10) && !paid.credit(u64::MAX, 10), "more than a share may have");
+        assert!(paid.credit(10, 10));
+        let ticket = share.ticket(1).unwrap();
+        assert!(!ticket.credit(1, 10));
+        assert!(ticket.credit(2, 12));
+        assert_eq!(share.close(), (1, 12));
+        assert!(!ticket.credit(1, 100), "closed");
+        share.open(1, 5);
+        assert!(!ticket.credit(1, 100) && !paid.credit(1, 100), "opened anew");
+        assert!(share.ticket(1).unwrap().credit(3, 100));
+        assert_eq!(share.close(), (1, 8));
+        share.open(1, 0);
+        assert!(!ticket.credit(1, 100) && !paid.credit(1, 100), "and once more");
+    }
+}

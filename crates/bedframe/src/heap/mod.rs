@@ -9,6 +9,8 @@ mod holes;
 mod quick;
 mod run;
 mod small;
+#[cfg(all(test, not(any(loom, shuttle))))]
+pub(crate) mod tests;
 mod vet;
 mod walk;
 mod whole;

@@ -389,3 +389,30 @@ impl<'a> Arena<'a> {
         self.merge_ripe(cpu, number);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_passes_by_what_cannot_be_wanted() {
+        let broken = Entry::UNTOUCHED.with_state(ChunkState::Broken);
+        let some = broken.with_hints(1);
+        for order in 0..9 {
+            let wanted = Wanted::Block(order);
+            assert_eq!(wanted.any(), Wanted::Some);
+            assert!(wanted.may_be(some) && !wanted.may_be(broken));
+            for cap in 1..9 {
+                assert_eq!(wanted.may_be(some.with_cap(Some(cap))), order < cap, "{order} {cap}");
+            }
+        }
+        assert_eq!((Wanted::Some.any(), Wanted::Whole.any()), (Wanted::Some, Wanted::Whole));
+        assert!(Wanted::Some.may_be(some) && !Wanted::Some.may_be(broken));
+        assert!(Wanted::Whole.may_be(Entry::WHOLE_FREE) && !Wanted::Whole.may_be(some));
+        for wanted in [Wanted::Some, Wanted::Block(3), Wanted::Whole] {
+            assert!(wanted.may_be(Entry::UNTOUCHED.with_state(ChunkState::Busy)));
+            assert!(!wanted.may_be(Entry::UNTOUCHED));
+        }
+        assert!(!Wanted::Some.may_be(Entry::WHOLE_FREE));
+    }
+}

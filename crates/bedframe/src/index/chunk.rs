@@ -32,6 +32,8 @@ mod put;
 mod refer;
 mod scrub;
 mod take;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
 mod vet;
 
 pub(crate) use offline::OfflineRefusal;

@@ -15,6 +15,8 @@ mod segments;
 mod slot;
 mod span;
 mod summary;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
 
 pub(crate) use arena::{Arena, Wanted};
 pub(crate) use build::{Build, Unbuilt};

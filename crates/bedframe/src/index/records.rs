@@ -154,17 +154,11 @@ impl Records {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::owners::{Accounting, DomainId};
-
-    fn garbage(_: usize) -> AtomicU64 {
-        AtomicU64::new(0xdead)
-    }
-
-    #[test]
-    fn the_tally_follows() {
-        let records = Records {
+impl Records {
+    /// Memory that nobody has written to yet.
+    pub(super) fn garbage() -> Self {
+        let garbage = |_| AtomicU64::new(0xdead);
+        Records {
             tally: AtomicU32::new(7),
             ready: AtomicU32::new(9),
             whole: AtomicU64::new(8),
@@ -176,7 +170,18 @@ mod tests {
             words: core::array::from_fn(garbage),
             nexts: core::array::from_fn(garbage),
             befores: core::array::from_fn(garbage),
-        };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::owners::{Accounting, DomainId};
+
+    #[test]
+    fn the_tally_follows() {
+        let records = Records::garbage();
         records.zero();
         assert!(!records.is_listed());
         assert!(!records.any());

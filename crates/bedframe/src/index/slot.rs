@@ -376,3 +376,144 @@ pub(crate) fn windows_opened(slots: &[Slot]) -> u64 {
     fence_full();
     slots.iter().fold(0, |sum, slot| sum.wrapping_add(slot.opened.load(Ordering::Relaxed)))
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::order::Order;
+
+    const AT: Place = Place::new(3, 70_000, 5);
+
+    fn same_chunk(place: Place) -> Place {
+        Place::new(place.bank, place.chunk(), place.word() ^ 1)
+    }
+
+    #[test]
+    fn places_are_remembered_as_they_are_where_they_have_room() {
+        let last = (1 << 29) - 2;
+        for bank in [0, 1, last] {
+            for (chunk, word) in [(0, 0), (0, 7), (u32::MAX, 0), (u32::MAX, 7), (1 << 29, 1)] {
+                let place = Place::new(bank, chunk, word);
+                assert_eq!(Place::unpack(place.pack().unwrap()), Some(place));
+            }
+        }
+        for bank in [last + 1, last + 2, u32::MAX] {
+            assert_eq!(Place { bank, ..AT }.pack(), None);
+        }
+        assert_eq!(Place::unpack(Place::NONE), None);
+    }
+
+    #[test]
+    fn each_kind_of_request_has_a_place_of_its_own() {
+        let slot = Slot::new();
+        let mut kinds = Vec::new();
+        for pool in [Pool::Xen, Pool::Domain] {
+            for (order, class) in
+                [(0, Class::Single), (1, Class::Small), (3, Class::Small), (4, Class::Large)]
+            {
+                let request = Request::order(Order::new(order).unwrap()).pool(pool);
+                let kind = PlaceKind::of(&request, order.into());
+                assert_eq!(kind, PlaceKind { pool, class });
+                assert!(!kind.is_limited());
+                kinds.push(kind);
+            }
+            assert_eq!(PlaceKind::single(pool), PlaceKind { pool, class: Class::Single });
+            let limited = Request::frames(1).on(crate::node::NodeId(0)).pool(pool);
+            kinds.push(PlaceKind::of(&limited, 0));
+            assert!(kinds.last().unwrap().is_limited());
+        }
+        kinds.dedup();
+        for (at, kind) in (0..).zip(&kinds) {
+            assert_eq!(slot.place(*kind), None);
+            assert_eq!(slot.move_to(*kind, Place::new(AT.bank, at, AT.word())), None);
+        }
+        assert_eq!((kinds.len(), slot.all_places().count()), (8, 8));
+        for (at, kind) in (0..).zip(&kinds) {
+            let place = Place::new(AT.bank, at, AT.word());
+            assert_eq!(slot.place(*kind), Some(place));
+            slot.note_word(*kind, place, 2);
+            assert_eq!(slot.place(*kind), Some(Place::new(place.bank, place.chunk(), 2)));
+            slot.note_word(*kind, place, 3);
+            assert_eq!(
+                slot.place(*kind),
+                Some(Place::new(place.bank, place.chunk(), 2)),
+                "it was elsewhere"
+            );
+            let place = Place::new(place.bank, place.chunk(), 2);
+            assert_eq!(slot.move_to(*kind, same_chunk(place)), None, "the same chunk");
+            let other = Place::new(4, place.chunk(), place.word());
+            assert_eq!(slot.move_to(*kind, other), Some(same_chunk(place)));
+            assert_eq!(
+                slot.move_to(*kind, Place::new(other.bank, at + 1, other.word())),
+                Some(other)
+            );
+        }
+        slot.reset();
+        assert_eq!(slot.all_places().count(), 0);
+    }
+
+    #[test]
+    fn holes_come_back_latest_first_and_the_oldest_are_forgotten() {
+        let slot = Slot::new();
+        let hole = |chunk| Place::new(AT.bank, chunk, AT.word());
+        assert_eq!((slot.hole(), slot.whole()), (None, None));
+        for chunk in 0..OLDER_HOLES as u32 + 10 {
+            let before = slot.push_hole(hole(chunk));
+            assert_eq!(before, chunk.checked_sub(1).map(hole));
+            assert_eq!(slot.push_hole(hole(chunk)), None, "it is the latest");
+            before.into_iter().for_each(|before| slot.keep_hole(before));
+        }
+        for chunk in (9..OLDER_HOLES as u32 + 10).rev() {
+            assert_eq!(slot.hole(), Some(hole(chunk)));
+            slot.pop_hole();
+        }
+        assert_eq!(slot.hole(), None);
+        slot.pop_hole();
+        slot.keep_hole(hole(1));
+        slot.pop_hole();
+        assert_eq!(slot.hole(), Some(hole(1)));
+        slot.pass_whole();
+        slot.set_whole_in_bank(hole(6));
+        assert_eq!(slot.whole(), None, "it takes none whole");
+        slot.set_whole(hole(7));
+        assert_eq!(slot.whole(), Some(hole(7)));
+        slot.pass_whole();
+        assert_eq!(slot.whole(), Some(hole(8)));
+        slot.set_whole_in_bank(hole(3));
+        assert_eq!(slot.whole(), Some(hole(3)));
+        slot.set_whole_in_bank(Place::new(AT.bank ^ 1, 5, 0));
+        assert_eq!(slot.whole(), Some(hole(3)), "it goes on elsewhere");
+        slot.keep_hole(hole(2));
+        slot.reset();
+        slot.pop_hole();
+        assert_eq!((slot.hole(), slot.whole()), (None, None));
+    }
+
+    /// A search may believe itself only if no window was open in between.
+    #[test]
+    fn windows_are_counted_over_all_slots() {
+        let slots = [Slot::new(), Slot::new()];
+        assert_eq!((windows_closed(&slots), windows_opened(&slots)), (0, 0));
+        slots[0].open_window();
+        drop(Window { slot: &slots[1] });
+        assert_eq!((windows_closed(&slots), windows_opened(&slots)), (1, 1));
+        slots[1].open_window();
+        assert_eq!((windows_closed(&slots), windows_opened(&slots)), (1, 2));
+        slots[0].close_window();
+        assert_eq!((windows_closed(&slots), windows_opened(&slots)), (2, 2));
+        slots[0].reset();
+        slots[1].reset();
+        assert_eq!((windows_closed(&slots), windows_opened(&slots)), (0, 0));
+    }
+
+    #[test]
+    fn a_slot_is_stale_for_what_came_behind_its_last_flush() {
+        let slot = Slot::new();
+        assert!(slot.is_stale(Stamp(1)) && !slot.is_stale(Stamp(0)));
+        slot.note_flush(5);
+        slot.note_flush(3);
+        assert!(slot.is_stale(Stamp(6)) && !slot.is_stale(Stamp(5)));
+        slot.reset();
+        assert!(slot.is_stale(Stamp(1)));
+    }
+}

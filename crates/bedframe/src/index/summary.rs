@@ -315,6 +315,7 @@ mod tests {
                 }
                 for near in &all {
                     assert_eq!(summary.is_set(*near), groups.contains(near));
+                    assert_eq!(summary.tells_of(*near), groups.contains(near));
                     for from in [near.saturating_sub(1), *near, near + 1] {
                         let next = groups.range(from..).next().copied();
                         assert_eq!(summary.find(&cpu, from, u64::MAX), next, "{chunks} {from}");
@@ -349,10 +350,28 @@ mod tests {
                         level.0.min(1) * 6 + u64::from(level.0 > level_words(summary.bits)) * 6;
                     let first = (level.2 / 64 * 64 + u64::from(whole.trailing_zeros())) << shift;
                     assert_eq!(summary.hidden(), Some(first), "{chunks} {group}");
+                    assert!(!summary.tells_of(group), "{chunks} {group}");
                     above.store(whole, Ordering::Relaxed);
                 }
                 assert_eq!(summary.hidden(), None);
             }
+        }
+    }
+
+    #[test]
+    fn what_is_hidden_is_named_by_its_first_group() {
+        let chunks = 300_000_u64;
+        let last = chunks.div_ceil(GROUP) - 1;
+        for (level, hidden) in [(1, last / 64 * 64), (2, last / 4096 * 4096)] {
+            let words = words(chunks);
+            let summary = Summary::over(&words, chunks);
+            summary.set(last);
+            assert_eq!(summary.hidden(), None);
+            let (base, bits) = summary.level(level);
+            for word in 0..level_words(bits) {
+                summary.word(base, word).unwrap().store(0, Ordering::Relaxed);
+            }
+            assert_eq!(summary.hidden(), Some(hidden));
         }
     }
 

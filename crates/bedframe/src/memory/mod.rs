@@ -9,6 +9,8 @@ mod references;
 mod release;
 mod scrub;
 mod statistics;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
 mod validate;
 mod xen_heap;
 

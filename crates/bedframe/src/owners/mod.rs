@@ -20,6 +20,8 @@ mod record;
 mod references;
 mod relinquish;
 mod table;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
 mod units;
 mod walk;
 

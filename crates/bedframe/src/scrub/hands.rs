@@ -278,6 +278,15 @@ mod tests {
         assert!(last.turn() == 0 && last.0 / State::HALT == 3, "the turns wrap by themselves");
     }
 
+    #[test]
+    fn a_step_is_the_one_that_was_set() {
+        for step in [Step::Idle, Step::Moving, Step::Scrubbing, Step::Writing] {
+            for state in [State(0), State(u64::MAX)] {
+                assert_eq!(state.with_step(step).step(), step);
+            }
+        }
+    }
+
     #[cfg(not(any(loom, shuttle)))]
     #[test]
     fn hands_are_taken_from_between_frames_and_never_within() {

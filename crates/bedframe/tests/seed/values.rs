@@ -69,6 +69,37 @@ fn frame_numbers_end_where_addresses_do() {
 }
 
 #[test]
+fn virtual_ranges_are_made_of_pages() {
+    let page = VirtualPage::new;
+    for number in [0, 1, 0x1234, VirtualPage::MAX.get() - 1] {
+        assert_eq!(page(number).address(), number * FRAME_SIZE);
+        assert_eq!(VirtualPage::from_address(number * FRAME_SIZE + 17), page(number));
+    }
+    for start in 0..4 {
+        for pages in 0..4 {
+            let range = VirtualRange::from_len(page(start), pages).unwrap();
+            assert_eq!((range.pages(), range.is_empty()), (pages, pages == 0));
+            let inside: Vec<_> = (0..8).filter(|number| range.contains(page(*number))).collect();
+            assert_eq!(inside, (start..start + pages).collect::<Vec<_>>());
+        }
+    }
+}
+
+/// Not even where the bytes do.
+#[test]
+fn a_range_never_ends_before_it_begins() {
+    for start in [0, 1, FRAME_SIZE, FRAME_SIZE + 1, 3 * FRAME_SIZE] {
+        for end in [0, 1, FRAME_SIZE - 1, FRAME_SIZE, 3 * FRAME_SIZE] {
+            for range in
+                [FrameRange::inside_bytes(start, end), FrameRange::around_bytes(start, end)]
+            {
+                assert!(range.start() <= range.end(), "{start:#x} {end:#x}");
+            }
+        }
+    }
+}
+
+#[test]
 fn bytes_become_the_frames_inside_or_around_them() {
     let edges =
         [0, 1, FRAME_SIZE - 1, FRAME_SIZE, FRAME_SIZE + 1, 3 * FRAME_SIZE - 1, 3 * FRAME_SIZE];
