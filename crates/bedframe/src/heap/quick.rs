@@ -167,8 +167,8 @@ pub(crate) enum Put {
 /// exceptional. The check is the step itself.
 ///
 /// Cost: one compare-exchange; reads of a window, a segment and an entry. If the word had no free
-/// frame, Busy instead, and one compare-exchange more for the hint of the hole before. In a chunk that
-/// has scrubbed frames a read of the marks, and Busy for a frame that was handed out clean.
+/// frame, Busy instead. In a chunk that has scrubbed frames a read of the marks, and Busy for a frame that was handed
+/// out clean.
 #[inline(always)]
 pub(crate) fn put_quickly<P: Platform>(
     directory: Directory<'_, P>,

@@ -5,6 +5,8 @@
 //! added memory gets a new directory; who still reads the old one misses the new memory, nothing
 //! else.
 
+use core::ptr;
+
 use super::arena::Arena;
 use super::chunk::{FreePlane, Marks, Words};
 use super::layout::{ArenaDesc, Bank, Header, Node, Segment};
@@ -167,16 +169,27 @@ impl<'a, P: Platform> Directory<'a, P> {
         slots.get((cpu.0 as usize).checked_rem(slots.len())?)
     }
 
-    /// Debug builds ask the platform again where the words of `bank` are mapped, and compare; and so those who
-    /// test calls that are interrupted where they ask the platform for something can do so before each of the
-    /// bank's words.
+    /// Debug builds ask the platform again where the words of `bank`, one of this directory, are mapped, and compare;
+    /// and so those who test calls that are interrupted where they ask the platform for something can do so before
+    /// each of the bank's words.
     #[inline(always)]
-    fn vouch_for(&self, bank: Option<&Bank>) {
+    fn vouch_for(&self, bank: &Bank) {
+        debug_assert!(self.banks().as_ptr_range().contains(&ptr::from_ref(bank)));
         if cfg!(debug_assertions)
-            && let Some(bank) = bank
             && let Some(arena) = self.arenas().get(bank.arena as usize)
         {
             self.vouch(arena.address(), arena.distance);
+        }
+    }
+
+    /// The same for the words of `segment`, one of this directory.
+    #[inline(always)]
+    fn vouch_for_segment(&self, segment: &Segment) {
+        debug_assert!(self.segments().as_ptr_range().contains(&ptr::from_ref(segment)));
+        if cfg!(debug_assertions)
+            && let Some(bank) = self.banks().get(segment.bank as usize)
+        {
+            self.vouch_for(bank);
         }
     }
 
@@ -232,7 +245,7 @@ impl<'a, P: Platform> Directory<'a, P> {
 
     #[inline(always)]
     fn summary(&self, bank: &Bank, distance: u64) -> Summary<'a> {
-        self.vouch_for(Some(bank));
+        self.vouch_for(bank);
         let words = u64::from(bank.summary_words);
         // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only, and the distance
         // was made for their arena, which has a chunk, and so a word.
@@ -303,7 +316,7 @@ impl<'a, P: Platform> Directory<'a, P> {
         if frame < segment.start || frame >= segment.end {
             return None;
         }
-        self.vouch_for(self.banks().get(segment.bank as usize));
+        self.vouch_for_segment(segment);
         let offset = frame - segment.base();
         let (chunk, word) = (offset >> CHUNK_SHIFT, offset >> 6);
         let marks = segment.marks.wrapping_add(chunk * 128 + word % 8 * 8);
@@ -334,7 +347,7 @@ impl<'a, P: Platform> Directory<'a, P> {
         {
             return None;
         }
-        self.vouch_for(self.banks().get(segment.bank as usize));
+        self.vouch_for_segment(segment);
         let chunk = (start - segment.base()) >> CHUNK_SHIFT;
         // SAFETY: As in `words_in`.
         let entry = unsafe { self.tables.0.far(segment.entries.wrapping_add(chunk * 4)) };
@@ -361,7 +374,7 @@ impl<'a, P: Platform> Directory<'a, P> {
         if chunk < bank.first_chunk || chunk >= bank.end_chunk {
             return None;
         }
-        self.vouch_for(Some(bank));
+        self.vouch_for(bank);
         let entry = bank.entries.wrapping_add(u64::from(chunk) * 4);
         // SAFETY: 1, 2. Promised for all tables when `self` was made; these hold atomics only, and the distance
         // was made for their arena. The chunk is one of the arena's.
