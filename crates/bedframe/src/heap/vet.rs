@@ -6,7 +6,9 @@ use super::{Heap, Piece, Quick, Taken};
 use crate::addr::FrameRange;
 use crate::credits::Toll;
 use crate::error::FreeError;
-use crate::index::{ChunkState, Contents, Entry, Leaving, OfflineRefusal, Span, Vetted, WORDS};
+use crate::index::{
+    Arena, ChunkState, Contents, Entry, Leaving, OfflineRefusal, PutRefusal, Span, Vetted, WORDS,
+};
 use crate::platform::Platform;
 use crate::state::PageState;
 use crate::sync::{AtomicU32, Ordering, fence_after_rmw};
@@ -117,13 +119,23 @@ impl<P: Platform> Heap<'_, P> {
             let mut first = piece.span.first;
             while let Some(from) = (first..piece.span.end()).find(|bit| !is_spoiled(bit)) {
                 let behind = (from..piece.span.end()).find(is_spoiled).unwrap_or(piece.span.end());
-                // Ours since a moment ago: nobody can refuse them.
-                let span = Span::new(from, behind - from);
-                let contents = Contents::AsTaken;
-                let _ = arena.put_span(&self.cpu, piece.chunk, span, &[0; WORDS], contents);
-                first = behind;
+                first = self.put_up_to_kept(&arena, piece.chunk, from, behind);
             }
             at = piece.end();
+        }
+    }
+
+    /// Puts frames `from` up to `behind` of a chunk back, the caller's since a moment ago, up to one that somebody
+    /// refers to since, having guessed its number; that one is passed over. Returns where to go on.
+    fn put_up_to_kept(&self, arena: &Arena<'_>, chunk: u32, from: u32, behind: u32) -> u32 {
+        let mut behind = behind;
+        loop {
+            let span = Span::new(from, behind - from);
+            match arena.put_span(&self.cpu, chunk, span, &[0; WORDS], Contents::AsTaken) {
+                Err((PutRefusal::Kept(kept, _), _)) if kept > from => behind = kept,
+                Err((PutRefusal::Kept(..), _)) => return from + 1,
+                _ => return behind,
+            }
         }
     }
 
