@@ -63,11 +63,6 @@ pub enum Contradiction {
         /// The chunk's first frame.
         frame: Mfn,
     },
-    /// A chunk that is not Broken has free frames in its plane: a stale step could take them.
-    StalePlane {
-        /// The chunk's first frame.
-        frame: Mfn,
-    },
     /// A frame that is not in use has references, or a chunk's tally of them is wrong.
     References {
         /// The frame, or the chunk's first frame.
@@ -113,7 +108,6 @@ impl fmt::Display for Contradiction {
             C::Hidden { frame } => ("no hint points to a free frame", frame),
             C::NotMerged { frame } => ("a free chunk is not merged", frame),
             C::References { frame } => ("references and states disagree", frame),
-            C::StalePlane { frame } => ("a whole chunk has bits in its free plane", frame),
         };
         write!(f, "{what}, at frame {frame}")
     }

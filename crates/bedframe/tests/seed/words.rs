@@ -229,7 +229,6 @@ fn contradictions_name_the_place() {
         Withheld { frame },
         Hidden { frame },
         NotMerged { frame },
-        StalePlane { frame },
         References { frame },
         Owner { frame },
     ];
