@@ -96,16 +96,18 @@ pub(crate) fn end_put_whole_quickly<P: Platform>(
     directory.whole_of(bank).tells_of(u64::from(chunk) / GROUP)
 }
 
-/// The same, having told the summary.
+/// The same, and tells the summary if it has to.
 pub(crate) fn end_put_whole<P: Platform>(
     directory: Directory<'_, P>,
     slot: &Slot,
     segment: &Segment,
     chunk: u32,
 ) {
-    let Some(bank) = directory.banks().get(segment.bank as usize) else { return };
-    slot.set_whole_in_bank(Place::new(segment.bank, chunk, 0));
-    directory.whole_of(bank).set(u64::from(chunk) / GROUP);
+    if !end_put_whole_quickly(directory, slot, segment, chunk)
+        && let Some(bank) = directory.banks().get(segment.bank as usize)
+    {
+        directory.whole_of(bank).set(u64::from(chunk) / GROUP);
+    }
 }
 
 impl<P: Platform> Heap<'_, P> {
@@ -138,7 +140,8 @@ impl<P: Platform> Heap<'_, P> {
         if order == 9 {
             let chunk = self.take_one(id, &arena, bank)?;
             if plain {
-                self.cpu.slot.set_whole(Place::new(id, chunk, 0).behind());
+                self.cpu.slot.set_whole(Place::new(id, chunk, 0));
+                self.cpu.slot.pass_whole();
             }
             return self.directory.block(bank, chunk, 0, 9);
         }

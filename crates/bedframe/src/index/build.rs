@@ -376,7 +376,7 @@ impl<'a, P: Platform> Build<'a, P> {
         self.write_arenas(arenas, segments, banks);
         let banks = Local { len: bank_count as u64, ..header.banks };
         for to in self.table::<Header>(Table { address, len: 1 }) {
-            let far = |far: Far| Far { distance: self.distance(address, far.table.address), ..far };
+            let far = |far: Far| Far { distance: far.distance.wrapping_add(shift), ..far };
             let (slots, clock) = (far(header.slots), far(header.clock));
             *to = Header { banks, slots, clock, ..header };
         }

@@ -147,26 +147,20 @@ struct Held<'a, 'p, P: Platform> {
 }
 
 impl<'a, 'p, P: Platform> Held<'a, 'p, P> {
-    /// Makes a chunk Busy. Interrupts are masked before it is and until it is not, so that no
-    /// interrupt on this CPU can wait for what it has interrupted.
+    /// Makes a chunk Busy, once nobody else is.
     #[inline]
     fn new(platform: &'p P, entry: &'a AtomicU32) -> Self {
         loop {
-            let mask = platform.mask_interrupts();
-            let was = Entry(entry.load(Ordering::Acquire));
-            if !was.is(ChunkState::Busy) {
-                let busy = was.with_state(ChunkState::Busy);
-                // Acquire pairs with the Release of the last change of the entry.
-                if replace(entry, was, busy, Ordering::Acquire) {
-                    return Held { entry, platform, mask, was };
-                }
+            if let Some(held) = Self::new_if(platform, entry, |was| !was.is(ChunkState::Busy)) {
+                return held;
             }
-            platform.restore_interrupts(mask);
             platform.pause();
         }
     }
 
-    /// The same if the entry is one that `fits`; else nothing has changed.
+    /// The same if the entry is one that `fits`, which none does that is Busy; else nothing has changed. Interrupts
+    /// are masked before the chunk is Busy and until it is not, so that no interrupt on this CPU can wait for what
+    /// it has interrupted.
     #[inline(always)]
     fn new_if(platform: &'p P, entry: &'a AtomicU32, fits: impl Fn(Entry) -> bool) -> Option<Self> {
         loop {
@@ -174,7 +168,7 @@ impl<'a, 'p, P: Platform> Held<'a, 'p, P> {
             let was = Entry(entry.load(Ordering::Acquire));
             let busy = was.with_state(ChunkState::Busy);
             let fitted = fits(was);
-            // Acquire as above.
+            // Acquire pairs with the Release of the last change of the entry.
             if fitted && replace(entry, was, busy, Ordering::Acquire) {
                 return Some(Held { entry, platform, mask, was });
             }

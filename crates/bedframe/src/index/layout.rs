@@ -1,9 +1,9 @@
 //! What the directory's tables hold.
 
 use super::chunk::{FreePlane, Marks};
+use super::place::Place;
 use super::raw::{Far, Local, Table};
 use super::records::Records;
-use super::slot::Place;
 use super::span::{CHUNK_FRAMES, CHUNK_SHIFT};
 use super::summary::summary_words;
 use crate::addr::{FrameRange, Mfn};

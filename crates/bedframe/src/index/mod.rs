@@ -8,6 +8,7 @@ mod entry;
 #[cfg(all(test, loom))]
 mod interleavings;
 mod layout;
+mod place;
 mod raw;
 mod record;
 mod records;
@@ -26,10 +27,11 @@ pub(crate) use chunk::{
 pub(crate) use directory::{Directory, Tables};
 pub(crate) use entry::{ChunkState, Entry};
 pub(crate) use layout::{Bank, Segment};
+pub(crate) use place::{Place, PlaceKind};
 pub(crate) use raw::{Plain, Table, shared};
 pub(crate) use record::{Kept, Leaving, Record};
 pub(crate) use records::{Links, Records};
 pub(crate) use segments::segments;
-pub(crate) use slot::{Cpu, Place, PlaceKind, Slot, windows_closed, windows_opened};
+pub(crate) use slot::{Cpu, Slot, windows_closed, windows_opened};
 pub(crate) use span::{CHUNK_FRAMES, Span, WORDS};
 pub(crate) use summary::GROUP;

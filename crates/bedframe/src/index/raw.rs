@@ -97,7 +97,7 @@ impl Local {
         Table { address: address + self.offset, len: self.len }
     }
 
-    /// That for other directories, too.
+    /// The same for the directories that follow this one, too.
     pub(crate) const fn as_far(self, address: u64) -> Far {
         Far { table: self.at(address), distance: self.offset }
     }

@@ -1,8 +1,9 @@
 //! What each CPU keeps: where it allocates, and how many windows it has opened.
 
+use super::place::{Class, Place, PlaceKind};
 use crate::credits::Shares;
 use crate::platform::Platform;
-use crate::request::{Pool, Request};
+use crate::request::Pool;
 use crate::scrub::Hands;
 use crate::sync::{AtomicU64, Ordering, fence_after_rmw, fence_full};
 use crate::tlb::Stamp;
@@ -38,116 +39,6 @@ pub(crate) struct Slot {
 const OLDER_HOLES: usize = 64;
 
 const _: () = assert!(core::mem::offset_of!(Slot, older) == 128);
-
-/// For which requests a place is. Each heap has one for single frames, one for orders 1 to 3 and one
-/// for orders 4 to 8, so that small blocks do not fray the chunks that large ones come from; and one
-/// for requests that name nodes or limits, so that a request for low or far memory does not draw plain
-/// ones there.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct PlaceKind {
-    pool: Pool,
-    class: Class,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Class {
-    Single,
-    Small,
-    Large,
-    Limited,
-}
-
-impl PlaceKind {
-    /// That of a request for a block of `2^order` frames.
-    pub(crate) fn of(request: &Request<'_>, order: u32) -> Self {
-        let class = match order {
-            _ if !request.is_plain() => Class::Limited,
-            0 => Class::Single,
-            1..=3 => Class::Small,
-            _ => Class::Large,
-        };
-        Self { pool: request.heap(), class }
-    }
-
-    /// That of requests for one frame of a heap that name nothing else.
-    #[inline]
-    pub(crate) const fn single(pool: Pool) -> Self {
-        Self { pool, class: Class::Single }
-    }
-
-    pub(crate) fn is_limited(self) -> bool {
-        self.class == Class::Limited
-    }
-}
-
-/// Where a CPU allocates: a word of a chunk of a bank. 64 bits when packed, so that it is read and exchanged
-/// in one step.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Place {
-    pub(crate) bank: u32,
-    /// The word's number in the bank's arena.
-    index: u64,
-}
-
-impl Place {
-    pub(crate) const NONE: u64 = u64::MAX;
-    const INDEX_BITS: u32 = 35;
-    /// Words of a chunk.
-    const CHUNK: u64 = 8;
-
-    /// Word `word` of chunk `chunk` of bank `bank`.
-    #[inline]
-    pub(crate) const fn new(bank: u32, chunk: u32, word: u32) -> Self {
-        Self::in_chunk(bank, chunk, (word & 7) as u64)
-    }
-
-    /// The word `words` behind the first of chunk `chunk` of bank `bank`.
-    #[inline]
-    pub(crate) const fn in_chunk(bank: u32, chunk: u32, words: u64) -> Self {
-        Self { bank, index: chunk as u64 * Self::CHUNK + words }
-    }
-
-    #[inline]
-    pub(crate) const fn chunk(self) -> u32 {
-        (self.index >> 3) as u32
-    }
-
-    #[inline]
-    pub(crate) const fn word(self) -> u32 {
-        self.index as u32 & 7
-    }
-
-    /// The same word of the chunk behind.
-    #[inline]
-    pub(crate) const fn behind(self) -> Self {
-        // Chunks are fewer than 32 bits can count, so there is a number behind the last.
-        Self { index: self.index + Self::CHUNK, ..self }
-    }
-
-    /// The word's number in the bank's arena.
-    #[inline]
-    pub(crate) const fn index(self) -> u64 {
-        self.index
-    }
-
-    /// `None` where the bank's number has no room: such a place is not remembered.
-    #[inline]
-    pub(crate) const fn pack(self) -> Option<u64> {
-        if self.bank >= u32::MAX >> (Self::INDEX_BITS - 32) {
-            return None;
-        }
-        Some((self.bank as u64) << Self::INDEX_BITS | self.index)
-    }
-
-    #[inline]
-    pub(crate) const fn unpack(value: u64) -> Option<Place> {
-        if value == Self::NONE {
-            return None;
-        }
-        let index = value & ((1 << Self::INDEX_BITS) - 1);
-        Some(Place { bank: (value >> Self::INDEX_BITS) as u32, index })
-    }
-}
 
 impl Slot {
     /// A slot of a CPU that has not allocated yet.
@@ -381,26 +272,12 @@ pub(crate) fn windows_opened(slots: &[Slot]) -> u64 {
 mod tests {
     use super::*;
     use crate::order::Order;
+    use crate::request::Request;
 
     const AT: Place = Place::new(3, 70_000, 5);
 
     fn same_chunk(place: Place) -> Place {
         Place::new(place.bank, place.chunk(), place.word() ^ 1)
-    }
-
-    #[test]
-    fn places_are_remembered_as_they_are_where_they_have_room() {
-        let last = (1 << 29) - 2;
-        for bank in [0, 1, last] {
-            for (chunk, word) in [(0, 0), (0, 7), (u32::MAX, 0), (u32::MAX, 7), (1 << 29, 1)] {
-                let place = Place::new(bank, chunk, word);
-                assert_eq!(Place::unpack(place.pack().unwrap()), Some(place));
-            }
-        }
-        for bank in [last + 1, last + 2, u32::MAX] {
-            assert_eq!(Place { bank, ..AT }.pack(), None);
-        }
-        assert_eq!(Place::unpack(Place::NONE), None);
     }
 
     #[test]

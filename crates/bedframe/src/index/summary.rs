@@ -43,7 +43,7 @@ pub(crate) const fn summary_words(chunks: u64) -> u64 {
 impl<'a> Summary<'a> {
     /// The summary of `chunks` chunks.
     pub(crate) const fn over(words: &'a [AtomicU64], chunks: u64) -> Self {
-        Self { words, bits: chunks.div_ceil(GROUP) }
+        Self::over_groups(words, chunks.div_ceil(GROUP) as u32)
     }
 
     /// The summary with these words over `groups` groups.
@@ -56,45 +56,14 @@ impl<'a> Summary<'a> {
         self.words.get((base + index) as usize)
     }
 
-    /// Says that group `bit` is worth a look. The fact must have just been written, by a
-    /// read-modify-write.
-    #[inline]
-    pub(crate) fn set(&self, bit: u64) {
-        // Pairs with the fence in `clear`: the fact was changed before this, and we read words of
-        // the summary after it; the other side clears a bit before its fence and reads the fact after
-        // it. So if we see the bit still set, it sees our fact and sets the bit again. The argument
-        // needs no more than what fences promise, so it holds on Arm as on x86.
-        fence_after_rmw();
-        let (mut base, mut bits, mut index) = (0, self.bits, bit);
-        loop {
-            let Some(word) = self.word(base, index / 64) else { return };
-            let mask = 1 << (index % 64);
-            if word.load(Ordering::Relaxed) & mask == 0 {
-                // Release: who finds the bit by an Acquire load in `find` sees the fact.
-                word.fetch_or(mask, Ordering::Release);
-                // For the level above, this word is the fact.
-                fence_after_rmw();
-            }
-            let words = level_words(bits);
-            if words <= 1 {
-                return;
-            }
-            base += words;
-            bits = words;
-            index /= 64;
-        }
-    }
-
-    /// Whether all levels say that group `bit` is worth a look, so that [`Summary::set`] has nothing to do. The
-    /// fact must have just been written, as for that.
+    /// Calls `each` for the word and the bit that tell of group `bit` on each level, from the finest on, while it
+    /// answers that the next is to be asked; whether it did so to the end.
     #[inline(always)]
-    pub(crate) fn tells_of(&self, bit: u64) -> bool {
-        // As in `set`.
-        fence_after_rmw();
+    fn each_level(&self, bit: u64, mut each: impl FnMut(&'a AtomicU64, u64) -> bool) -> bool {
         let (mut base, mut bits, mut index) = (0, self.bits, bit);
         loop {
             let Some(word) = self.word(base, index / 64) else { return false };
-            if word.load(Ordering::Relaxed) >> (index % 64) & 1 == 0 {
+            if !each(word, 1 << (index % 64)) {
                 return false;
             }
             let words = level_words(bits);
@@ -105,6 +74,35 @@ impl<'a> Summary<'a> {
             bits = words;
             index /= 64;
         }
+    }
+
+    /// Says that group `bit` is worth a look. The fact must have just been written, by a
+    /// read-modify-write.
+    #[inline]
+    pub(crate) fn set(&self, bit: u64) {
+        // Pairs with the fence in `clear`: the fact was changed before this, and we read words of
+        // the summary after it; the other side clears a bit before its fence and reads the fact after
+        // it. So if we see the bit still set, it sees our fact and sets the bit again. The argument
+        // needs no more than what fences promise, so it holds on Arm as on x86.
+        fence_after_rmw();
+        self.each_level(bit, |word, mask| {
+            if word.load(Ordering::Relaxed) & mask == 0 {
+                // Release: who finds the bit by an Acquire load in `find` sees the fact.
+                word.fetch_or(mask, Ordering::Release);
+                // For the level above, this word is the fact.
+                fence_after_rmw();
+            }
+            true
+        });
+    }
+
+    /// Whether all levels say that group `bit` is worth a look, so that [`Summary::set`] has nothing to do. The
+    /// fact must have just been written, as for that.
+    #[inline(always)]
+    pub(crate) fn tells_of(&self, bit: u64) -> bool {
+        // As in `set`.
+        fence_after_rmw();
+        self.each_level(bit, |word, mask| word.load(Ordering::Relaxed) & mask != 0)
     }
 
     /// Says that group `bit` is not worth a look, unless `fact`, asked afterwards, says it is.

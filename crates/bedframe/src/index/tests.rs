@@ -58,7 +58,6 @@ fn every_frame_is_found_in_its_segment_and_its_words() {
         let place = segment.place_of(frame);
         assert_eq!(place, Place::new(segment.bank, chunk, bit / 64));
         assert_eq!(directory.first_of(bank, place), Some(frame / 64 * 64));
-        assert_eq!(place.behind(), Place::new(segment.bank, chunk + 1, bit / 64));
         let block = directory.block(bank, chunk, bit, 3).unwrap();
         assert_eq!((block.start().get(), block.frames()), (frame, 8));
         let arena = directory.arena(bank.arena).unwrap();

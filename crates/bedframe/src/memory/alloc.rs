@@ -67,11 +67,7 @@ impl<P: Platform> Memory<P> {
         let Some(home) = own_home(directory, pool) else { return self.take_anyhow(pool) };
         let (slot, place, bank) = home;
         match slot.hole() {
-            None => match take_quickly(directory, home) {
-                Taken::Yes(frame) if self.is_still_quick() => Found(frame),
-                Taken::No => Found::NOTHING,
-                taken => self.settle_quick(taken, Quick::Frame(pool)),
-            },
+            None => self.end_quick_take(take_quickly(directory, home), Quick::Frame(pool)),
             Some(hole) if hole.bank == place.bank => {
                 self.take_hole::<XEN>(directory.tables(), slot, bank, hole)
             }
@@ -90,9 +86,8 @@ impl<P: Platform> Memory<P> {
     ) -> Found {
         let pool = if XEN { Pool::Xen } else { Pool::Domain };
         match take_hole(Directory::of(&self.platform, tables), slot, bank, hole) {
-            Taken::Yes(frame) if self.is_still_quick() => Found(frame),
             Taken::No => self.take_anyhow(pool),
-            taken => self.settle_quick(taken, Quick::Frame(pool)),
+            taken => self.end_quick_take(taken, Quick::Frame(pool)),
         }
     }
 
@@ -101,26 +96,27 @@ impl<P: Platform> Memory<P> {
     fn take_anyhow(&self, pool: Pool) -> Found {
         let Some(directory) = self.quick_directory() else { return Found::NOTHING };
         let Some(home) = home(directory, pool) else { return Found::NOTHING };
-        match take_anyhow(directory, home) {
-            Taken::Yes(frame) if self.is_still_quick() => Found(frame),
-            Taken::No => Found::NOTHING,
-            taken => self.settle_quick(taken, Quick::Frame(pool)),
-        }
+        self.end_quick_take(take_anyhow(directory, home), Quick::Frame(pool))
     }
 
     #[inline(never)]
     fn take_chunk(&self) -> Found {
         let Some(directory) = self.quick_directory() else { return Found::NOTHING };
         let Some(slot) = directory.own_slot(self.platform.cpu()) else { return Found::NOTHING };
-        match take_whole_quickly(directory, slot) {
+        self.end_quick_take(take_whole_quickly(directory, slot), Quick::Chunk)
+    }
+
+    #[inline(always)]
+    fn end_quick_take(&self, taken: Taken, quick: Quick) -> Found {
+        match taken {
             Taken::Yes(start) if self.is_still_quick() => Found(start),
             Taken::No => Found::NOTHING,
-            taken => self.settle_quick(taken, Quick::Chunk),
+            taken => self.settle_quick(taken, quick),
         }
     }
 
-    /// Ends a quick path that took nothing, or something out of the ordinary: what is not the caller's is
-    /// given up, and then he asks again.
+    /// Ends a quick path that took something out of the ordinary: what is not the caller's is given up, and then he
+    /// asks again.
     #[cold]
     #[inline(never)]
     fn settle_quick(&self, taken: Taken, quick: Quick) -> Found {

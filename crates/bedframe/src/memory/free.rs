@@ -50,15 +50,16 @@ impl<P: Platform> Memory<P> {
     /// What [`Self::put_frames`] is for one frame.
     #[inline(never)]
     fn put_frame(&self, start: u64) -> Freed {
-        let Some(directory) = self.quick_directory() else { return Freed::No };
-        match directory.locate_first(start) {
-            Some(segment) => self.put_frames_of(directory, segment, start, 1),
-            None => self.put_frames_behind(start, 1),
-        }
+        self.put_frames_here(start, 1)
     }
 
     #[inline(never)]
     fn put_frames(&self, start: u64, frames: u64) -> Freed {
+        self.put_frames_here(start, frames)
+    }
+
+    #[inline(always)]
+    fn put_frames_here(&self, start: u64, frames: u64) -> Freed {
         let Some(directory) = self.quick_directory() else { return Freed::No };
         match directory.locate_first(start) {
             Some(segment) => self.put_frames_of(directory, segment, start, frames),
@@ -84,11 +85,18 @@ impl<P: Platform> Memory<P> {
         start: u64,
         frames: u64,
     ) -> Freed {
-        self.go_on(directory, segment, start, put_quickly(directory, segment, start, frames))
+        self.end_put_of(directory, segment, start, put_quickly(directory, segment, start, frames))
     }
 
+    /// Goes on from where a step has come: to another function each, by a jump.
     #[inline(always)]
-    fn go_on(&self, directory: Directory<'_, P>, segment: &Segment, start: u64, put: Put) -> Freed {
+    fn end_put_of(
+        &self,
+        directory: Directory<'_, P>,
+        segment: &Segment,
+        start: u64,
+        put: Put,
+    ) -> Freed {
         match put {
             Put::No => Freed::No,
             Put::Marked(mask) => self.put_frames_marked(directory.tables(), segment, start, mask),
@@ -111,7 +119,7 @@ impl<P: Platform> Memory<P> {
         let directory = Directory::of(&self.platform, tables);
         match put_marked(directory, segment, start, mask) {
             Put::Marked(_) => Freed::No,
-            put => self.go_on(directory, segment, start, put),
+            put => self.end_put_of(directory, segment, start, put),
         }
     }
 
