@@ -365,7 +365,7 @@ impl<P: Platform> Memory<P> {
             if !right(known.1.kind()) {
                 return Err(Contradiction::Withheld { frame: Mfn::new(at) });
             }
-            at = known.0.end().get().max(at + 1);
+            at = known.0.end().get();
         }
         Ok(())
     }
@@ -395,7 +395,7 @@ impl<P: Platform> Memory<P> {
         let mut at = piece.start;
         while at < piece.end() {
             self.learn(at, known);
-            let stop = known.0.end().get().min(piece.end()).max(at + 1);
+            let stop = known.0.end().get().min(piece.end());
             let first = piece.span.first + (at - piece.start) as u32;
             let span = Span::new(first, (stop - at) as u32);
             for word in span.words() {
