@@ -10,7 +10,7 @@ use crate::request::Request;
 use crate::state::PageState;
 
 /// RAM lies from frame 0x200 up to 0x700 and from 0x780 up to 0xa00: two zones, and a hole in the second.
-const FIRST: u64 = 0x200;
+pub(crate) const FIRST: u64 = 0x200;
 const RAM: [(u64, u64); 2] = [(FIRST, 0x700), (0x780, 0xa00)];
 
 /// RAM that was leaked.
@@ -109,6 +109,23 @@ fn a_put_that_is_stopped_says_how_many_frames_it_put() {
     take(&memory, 0x5f0, 0x700);
     let error = memory.heap().unwrap().commit(frames(0x5f0, 0x720), 1000, Putting::Whatever);
     assert_eq!(error, Err(free_error(0x700, FreeRefusal::Hole, 1000 + 0x110)));
+}
+
+/// Of a frame that another call has freed meanwhile and one that somebody refers to, the lower one is the reason.
+#[test]
+fn a_put_that_is_refused_names_the_lowest_frame() {
+    for (freed, referenced) in [(0x212, 0x218), (0x218, 0x212)] {
+        let memory = memory(FrameRange::EMPTY);
+        take(&memory, 0x210, 0x220);
+        memory.reference(Mfn::new(referenced)).unwrap();
+        memory.free(frames(freed, freed + 1)).unwrap();
+        let why =
+            if freed < referenced { FreeRefusal::AlreadyFree } else { FreeRefusal::Referenced };
+        let heap = memory.heap().unwrap();
+        let refused = heap.commit(frames(0x210, 0x220), 0, Putting::Whatever);
+        assert_eq!(refused, Err(free_error(0x212, why, 0)));
+        memory.validate().unwrap();
+    }
 }
 
 /// Frames that come in for the first time, up to one that another call has released.

@@ -3,10 +3,12 @@
 use core::ptr;
 
 use super::Place;
-use super::layout::ArenaDesc;
+use super::layout::{ArenaDesc, Bank, Segment};
+use super::raw::{Local, Plain, unique};
 use crate::addr::{FrameRange, Mfn};
-use crate::heap::tests::{Machine, frames, memory_of};
-use crate::memory::Memory;
+use crate::error::MapError;
+use crate::heap::tests::{FIRST, Machine, frames, from, memory_of};
+use crate::memory::{Contradiction, Memory};
 use crate::node::NodeId;
 use crate::platform::CpuId;
 use crate::pools::XenHeap;
@@ -164,4 +166,65 @@ fn metadata_lies_in_frames_that_were_taken_for_it() {
         }
     }
     memory.validate().unwrap();
+}
+
+/// A node of which the arena would take a large part has it behind the directory, on another node.
+#[test]
+fn a_small_node_keeps_its_memory() {
+    let ram = [(0x200, 0x400, 0), (0x400, 0x600, 1), (0x600, 0xa00, 2)];
+    let memory = memory_of(&ram, 1, |_| ());
+    let metadata = |node| memory.node_statistics(NodeId(node)).metadata;
+    assert!(metadata(0) > 0 && metadata(2) > 0);
+    assert_eq!(metadata(1), 0, "one chunk, and its records");
+}
+
+/// What has no number is refused before anything is carved for it.
+#[test]
+fn a_node_has_as_many_chunks_as_have_a_number() {
+    let most = FIRST + 512 * u64::from(u32::MAX);
+    for (behind, is_too_large) in [(most, false), (most + 1, true)] {
+        let memory = Memory::new(from(FIRST, 0));
+        // No metadata lies above.
+        memory.set_xen_heap(XenHeap::Limited { limit: Mfn::new(0xa00) }).unwrap();
+        // SAFETY: nobody touches it, as there is no room for metadata.
+        #[allow(unsafe_code)]
+        unsafe { memory.add_ram(frames(FIRST, behind), NodeId(0)) }.unwrap();
+        let refused = memory.start(1).unwrap_err();
+        assert_eq!(matches!(refused, MapError::BadRange { .. }), is_too_large, "{refused}");
+        assert_eq!(matches!(refused, MapError::NoMetadata { .. }), !is_too_large, "{refused}");
+    }
+}
+
+/// Spoils a table of the first directory, between two calls.
+fn spoil<T: Plain>(memory: &Memory<Machine>, name: Local, change: impl Fn(&mut [T])) {
+    let slots = memory.directory().unwrap().header().slots;
+    let header = slots.table.address - slots.distance;
+    // SAFETY: 1. It is this directory's, whose slots lie in its own block. 2. One thread, and no call.
+    #[allow(unsafe_code)]
+    change(unsafe { unique(memory.platform(), name.at(header)) });
+}
+
+/// Segments that are not where their bank is, or that hold nothing.
+#[test]
+fn segments_that_are_out_of_place_are_found() {
+    let memory = || {
+        let memory = memory_of(&[(0x200, 0x700, 0), (0x780, 0xa00, 0)], 1, |_| ());
+        memory.validate().unwrap();
+        let header = *memory.directory().unwrap().header();
+        (memory, header)
+    };
+    let banks = |change: &dyn Fn(&mut Bank)| {
+        let (memory, header) = memory();
+        spoil(&memory, header.banks, |banks| change(&mut banks[0]));
+        memory.validate()
+    };
+    let segments = |change: &dyn Fn(&mut Segment)| {
+        let (memory, header) = memory();
+        spoil(&memory, header.segments, |segments| change(&mut segments[2]));
+        memory.validate()
+    };
+    let wrong = |frame| Err(Contradiction::Segments { frame: Mfn::new(frame) });
+    assert_eq!(banks(&|bank| bank.zone += 1), wrong(0x200));
+    assert_eq!(banks(&|bank| bank.end -= 1), wrong(0x200));
+    assert_eq!(segments(&|segment| segment.start = segment.end), wrong(0x800));
 }

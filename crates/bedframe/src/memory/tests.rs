@@ -3,9 +3,9 @@
 use super::*;
 use crate::error::{AllocError, FreeRefusal};
 use crate::heap::tests::{Machine, early, frames, from, memory_with, nobody, take};
-use crate::index::{Entry, Wanted};
+use crate::index::{Entry, Place, PlaceKind, Wanted};
 use crate::node::NodeId;
-use crate::request::Nodes;
+use crate::request::{Nodes, Pool};
 
 /// Frames 0x200 to 0x400 are in pieces, 0x400 to 0x600 whole and free, and 0x600 to 0x700 an edge of a
 /// segment; there 0x620 to 0x630 can be released and 0x640 to 0x650 cannot. 0x250 and 0x251 are in use.
@@ -164,6 +164,13 @@ fn a_full_chunk_is_merged_unless_it_is_a_cpus_place() {
     entry(&memory, start, |entry| entry.with_adopted(true));
     heap.cpu.slot.reset();
     assert_eq!(memory.validate(), Err(Contradiction::NotMerged { frame: Mfn::new(start) }));
+    // Neither another chunk of the arena nor one of the same number elsewhere is this one.
+    for (bank, chunk) in [(piece.segment.bank, piece.chunk + 1), (9, piece.chunk)] {
+        heap.cpu.slot.reset();
+        let place = Place::new(bank, chunk, 0);
+        assert_eq!(heap.cpu.slot.move_to(PlaceKind::single(Pool::Domain), place), None);
+        assert_eq!(memory.validate(), Err(Contradiction::NotMerged { frame: Mfn::new(start) }));
+    }
 }
 
 /// Clean frames are clean before hand-over too, and no others are touched.
@@ -260,6 +267,13 @@ fn what_is_wrong_is_found_wherever_it_lies() {
             }),
             Contradiction::References { frame: at(0x251) },
         ),
+        (
+            found(&|it| {
+                it.reference(at(0x251)).unwrap();
+                flip(it, 0x251, 0, false, true);
+            }),
+            Contradiction::References { frame: at(0x251) },
+        ),
     ] {
         assert_eq!(found, expected);
     }
@@ -327,26 +341,49 @@ fn frames_in_use_are_not_withheld() {
     assert_eq!(refused(&memory, taken.start()), PageState::Uninitialised);
 }
 
-/// A word of a summary that the level above does not tell of, on a machine that has such a level.
-#[test]
-fn what_a_summary_hides_is_found() {
-    let (first, behind) = (0x40_0000, 0x40_0000 + 4200 * 512);
+/// A machine of so many chunks from `first` on, of which only those frames are there that metadata comes from.
+fn large(first: u64, chunks: u64) -> Memory<Machine> {
+    let behind = first + chunks * 512;
     let memory = Memory::new(from(behind - 0x800, 0x800));
     // SAFETY: nobody touches but what metadata comes from, which is leaked memory.
     #[allow(unsafe_code)]
     unsafe { memory.add_ram(frames(first, behind), NodeId(0)) }.unwrap();
     memory.start(1).unwrap();
+    memory
+}
+
+/// A word of a summary that the level above does not tell of, on a machine that has such a level; and a group
+/// behind the first of a stretch.
+#[test]
+fn what_a_summary_hides_is_found() {
+    let first = 0x40_0000;
+    let memory = large(first, 4200);
     memory.validate().unwrap();
     let table = memory.directory().unwrap().arenas()[0].whole;
     // SAFETY: 1, 2. A table of this directory, which holds atomics only.
     #[allow(unsafe_code)]
     let words: &[AtomicU64] = unsafe { crate::index::shared(memory.platform(), table) };
     assert_eq!((words.len(), words[2].load(Ordering::Relaxed)), (3, 0b11));
-    words[2].store(0b01, Ordering::Relaxed);
-    let frame = Mfn::new(first + 4096 * 512);
-    assert_eq!(memory.validate(), Err(Contradiction::Hidden { frame }));
-    words[2].store(0b11, Ordering::Relaxed);
-    memory.validate().unwrap();
+    for (word, bit, chunk) in [(2, 1, 4096), (0, 1, 64), (0, 63, 63 * 64)] {
+        words[word].fetch_and(!(1 << bit), Ordering::Relaxed);
+        let frame = Mfn::new(first + chunk * 512);
+        assert_eq!(memory.validate(), Err(Contradiction::Hidden { frame }));
+        words[word].fetch_or(1 << bit, Ordering::Relaxed);
+        memory.validate().unwrap();
+    }
+}
+
+/// A call looks at so many chunks and no more, and the next one goes on behind them.
+#[test]
+fn a_scrubber_that_finds_nothing_comes_to_an_end() {
+    let memory = large(0x40_0000, 4200);
+    let mut runs = Vec::new();
+    memory.each_free_run(|run, _| runs.push(run));
+    for run in runs {
+        take(&memory, run.start().get(), run.end().get());
+    }
+    let told = [memory.scrub(1), memory.scrub(1)].map(|told| (told.frames, told.looked, told.done));
+    assert_eq!(told, [(0, 4096, false), (0, 4200 - 4096, true)]);
 }
 
 /// What the ledger says of RAM goes with the segments.
@@ -372,5 +409,46 @@ fn a_ledger_that_disagrees_with_the_segments_is_found() {
     for (frame, kind) in [(0x300, Kind::Reserved), (0x450, Kind::Bad), (0x645, Kind::Heap)] {
         let found = spoiled(frames(frame, frame + 1), &|attr| attr.with_kind(kind));
         assert_eq!(found, Contradiction::Withheld { frame: at(frame) });
+    }
+}
+
+/// Steps that lie in a page of the ledger's, spoiled one at a time.
+#[test]
+fn a_ledger_that_is_out_of_order_is_found() {
+    let memory = early(&[(0x200, 0x500, 0)], |_| ());
+    for frame in (0x202..0x402).step_by(2) {
+        memory.reserve(frames(frame, frame + 1)).unwrap();
+    }
+    let memory = &memory;
+    let word =
+        |page: Mfn, index: usize| memory.platform.frame_ptr(page).cast::<u64>().wrapping_add(index);
+    // SAFETY: leaked memory, and nobody refers to it between two calls.
+    #[allow(unsafe_code)]
+    let read = |page, index| unsafe { word(page, index).read() };
+    // SAFETY: As above; any bytes are a page.
+    #[allow(unsafe_code)]
+    let write = |page, index, value| unsafe { word(page, index).write(value) };
+    // A page begins with the next one's name and its length, and a step is two words: where it begins, and
+    // what it says.
+    let begins = |step: usize| 2 + 2 * step;
+    let says = |step: usize| begins(step) + 1;
+    let is_page = |frame: &Mfn| {
+        memory.state(*frame) == PageState::Metadata
+            && read(*frame, 1) > 3
+            && read(*frame, begins(2)) == read(*frame, begins(1)) + 1
+    };
+    let page = frames(0x200, 0x500).iter().find(is_page).unwrap();
+    let (frame, behind) = (read(page, begins(1)), read(page, begins(2)));
+    for (index, value, found) in [
+        (says(1), read(page, says(2)), frame),
+        (begins(1), behind, behind),
+        (begins(1), behind + 1, Mfn::MAX.get()),
+    ] {
+        memory.validate().unwrap();
+        let before = read(page, index);
+        write(page, index, value);
+        let wrong = Contradiction::LedgerOrder { frame: Mfn::new(found) };
+        assert_eq!(memory.validate(), Err(wrong));
+        write(page, index, before);
     }
 }
