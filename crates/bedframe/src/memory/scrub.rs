@@ -230,6 +230,7 @@ mod tests {
     use super::*;
     use crate::addr::FRAME_SIZE;
     use crate::node::NodeId;
+    use crate::owners::{Accounting, DomainId};
 
     const FRAMES: u64 = 1536;
     const FIRST: u64 = 0x200;
@@ -328,6 +329,19 @@ mod tests {
                 let memory = memory.check_scrubbed(7);
                 assert_eq!(memory.left_by_owner(dying), Contents::Written, "it holds no pattern");
             }
+        }
+    }
+
+    /// A domain finds zeros, unless the policy is never to scrub.
+    #[test]
+    fn owners_are_given_frames_by_the_policy() {
+        use ScrubPolicy::{Always, Dying, Never};
+        for policy in [Always, Dying, Never] {
+            let memory = memory(0, |memory| memory.with_records().scrub_on_free(policy));
+            memory.create_domain(DomainId(1), 100).unwrap();
+            events(&memory, "");
+            memory.alloc_for(DomainId(1), &Request::frames(7), Accounting::Counted).unwrap();
+            assert_eq!(events(&memory, "scrub"), if policy == Never { 0 } else { 7 }, "{policy:?}");
         }
     }
 

@@ -272,3 +272,68 @@ impl Drop for Halted<'_> {
         }
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use core::cell::Cell;
+
+    use super::*;
+    use crate::addr::FrameRange;
+    use crate::heap::tests::memory;
+
+    /// Who needs the frames has them back when the one is written that is being written: that one is clean, and
+    /// the rest is left to a later call.
+    #[test]
+    fn a_scrubber_stops_at_the_frame_at_which_it_is_halted() {
+        let memory = memory(FrameRange::EMPTY);
+        let heap = memory.heap().unwrap();
+        let hands = &heap.cpu.slot.hands;
+        let dirty = memory.statistics().dirty;
+        let written = Cell::new(0);
+        let write = |_| {
+            written.set(written.get() + 1);
+            if written.get() == 3 {
+                hands.halt();
+            }
+            Ok(())
+        };
+        let told = heap.scrub(1000, write, |_| ());
+        assert_eq!(told, Scrubbed { frames: 3, looked: 1, done: false });
+        assert_eq!(memory.statistics().dirty, dirty - 3);
+        memory.validate().unwrap();
+        hands.resume();
+        while !heap.scrub(1000, write, |_| ()).done {}
+        assert_eq!((memory.statistics().dirty, written.get()), (0, dirty), "each once");
+        memory.validate().unwrap();
+    }
+
+    /// A frame to which there is no way stays dirty, and what was taken out with it from there on; the last
+    /// one too.
+    #[test]
+    fn a_frame_out_of_reach_stays_dirty() {
+        for bit in [0, 5, 63] {
+            let memory = memory(FrameRange::EMPTY);
+            let heap = memory.heap().unwrap();
+            let first = Cell::new(None);
+            let write = |frame: Mfn| {
+                let start = first.get().unwrap_or(frame.get());
+                first.set(Some(start));
+                if frame.get() == start + bit { Err(Unscrubbed::Unreachable) } else { Ok(()) }
+            };
+            while !heap.scrub(1000, write, |_| ()).done {}
+            assert_eq!(memory.statistics().dirty, 64 - bit, "from there to its word's end");
+            memory.validate().unwrap();
+        }
+    }
+
+    /// Where a CPU was to look next may lie in memory that a call's directory does not know yet.
+    #[test]
+    fn a_place_in_newer_memory_is_not_where_an_older_call_goes_on() {
+        let memory = memory(FrameRange::EMPTY);
+        let heap = memory.heap().unwrap();
+        let hands = &heap.cpu.slot.hands;
+        hands.begin().unwrap();
+        hands.rest(Some(Place::new(heap.directory.banks().len() as u32, 0, 0)));
+        assert!(heap.scrub(1, |_| Ok(()), |_| ()).frames > 0);
+    }
+}
