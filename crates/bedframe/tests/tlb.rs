@@ -252,6 +252,25 @@ fn all_ways_out_of_a_domain_are_stamped() {
     memory.validate().unwrap();
 }
 
+/// A frame that references keep is its owner's until the last of them goes: nobody is flushed for it before.
+#[test]
+fn a_frame_that_is_kept_asks_for_no_flush() {
+    let memory = memory(true);
+    let machine = memory.platform();
+    let kept = memory.alloc_for(GUEST, &order(0), Accounting::Counted).unwrap();
+    memory.reference_owned(GUEST, kept.start()).unwrap();
+    memory.free_owned(GUEST, kept).unwrap();
+    machine.asked();
+    let chunk = kept.start().get() / 512;
+    let near = memory.alloc(&order(0)).unwrap();
+    assert_eq!(near.start().get() / 512, chunk, "a neighbour");
+    assert!(machine.asked().is_empty());
+    memory.unreference(kept.start()).unwrap();
+    memory.alloc(&Request::exactly(kept)).unwrap();
+    assert_eq!(machine.asked().len(), 1);
+    memory.validate().unwrap();
+}
+
 /// The idle scrubber has CPUs flushed before it writes: whoever reaches a frame behind it could leave there
 /// what the next owner, who is told that it is clean, would find.
 #[test]

@@ -45,12 +45,14 @@ impl<P: Platform> Memory<P> {
 
     /// The record of a domain that may claim.
     fn claimant(&self, domain: DomainId) -> Result<&DomainRecord, ClaimError> {
+        if !self.has_records() {
+            return Err(ClaimError::NoRecords);
+        }
         let alive = || {
             let record = self.record_of(domain)?;
             record.lock(self.platform(), domain).alive().map(|()| record)
         };
         alive().map_err(|error| match error {
-            DomainError::NoRecords => ClaimError::NoRecords,
             DomainError::Dying { domain } => ClaimError::Dying { domain },
             _ => ClaimError::UnknownDomain { domain },
         })

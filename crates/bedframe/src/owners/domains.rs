@@ -3,7 +3,7 @@
 use super::error::DomainError;
 use super::id::{DomainCounts, DomainId};
 use super::nodes::NodeList;
-use super::record::{Domain, DomainRecord, Life, List};
+use super::record::{Domain, DomainRecord, Life};
 use super::table;
 use crate::error::AllocError;
 use crate::heap::Heap;
@@ -171,9 +171,9 @@ impl<P: Platform> Memory<P> {
         let record = self.record_of(domain)?;
         let locked = record.lock(self.platform(), domain);
         locked.dying()?;
+        // What its lists have, and what is on its way, is counted.
         let frames = locked.counts().frames();
-        let listed = List::ALL.iter().any(|list| locked.head(*list).frame().is_some());
-        if frames > 0 || listed || locked.is_given() {
+        if frames > 0 {
             return Err(DomainError::HasFrames { domain, frames });
         }
         let (nodes, count) = locked.nodes();

@@ -78,6 +78,7 @@ fn records_and_lists_that_disagree_are_found() {
             Owner { frame: at(0x251) },
         ),
         (spoiled(&|it| record(it, 0x250, &owned(one, extra))), DomainCounts { domain: one }),
+        (spoiled(&|it| it.lock_domain(one).unwrap().end()), DomainCounts { domain: one }),
         (
             spoiled(&|it| {
                 chunk(it, 0x250, &|chunk, bit| {

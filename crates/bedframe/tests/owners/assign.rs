@@ -1,13 +1,15 @@
 //! Frames become a domain's, from every state in which they can.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bedframe::{
-    DomainError, DomainId, FrameRange, FreeRefusal, Mfn, OwnerError, OwnerRefusal, PageState, Pool,
-    Request, Withdrawal,
+    AllocError, DomainError, DomainId, FrameRange, FreeRefusal, Memory, Mfn, NodeId, OwnerError,
+    OwnerRefusal, PageState, Pool, Request, Withdrawal, XenHeap,
 };
 
-use crate::common::{mfn, range};
+use crate::common::{self, Heap, Machine, interleave, mfn, range};
 use crate::world::{A, B, COUNTED, EXTRA, ONE, World, request, single};
 
 fn refused(frame: Mfn, why: OwnerRefusal) -> Result<(), OwnerError> {
@@ -85,6 +87,24 @@ fn boot_frames_are_adopted() {
     world.memory.free(range(3850, 3900)).unwrap();
     world.memory.free_owned(A, range(2750, 3850)).unwrap();
     world.check();
+}
+
+/// A chunk of boot-allocated frames but for its last, which cannot be owned: nothing of it is touched.
+#[test]
+fn a_chunk_that_is_not_all_there_is_left_as_it_is() {
+    let common::World { memory, .. } = common::World::recorded(XenHeap::Unified, &[(0, 2048, 0)]);
+    memory.alloc(&Request::exactly(range(512, 1023))).unwrap();
+    memory.reserve(range(1023, 1024)).unwrap();
+    memory.start(1).unwrap();
+    memory.create_domain(A, 1000).unwrap();
+    let counts = memory.domain(A);
+    let reserved = OwnerRefusal::State(PageState::Reserved);
+    assert_eq!(memory.assign(A, range(512, 1024), COUNTED), refused(mfn(1023), reserved));
+    assert_eq!(memory.domain(A), counts);
+    for frame in range(512, 1023).iter() {
+        assert_eq!(memory.state(frame), PageState::Uninitialised, "{frame}");
+    }
+    memory.validate().unwrap();
 }
 
 /// What has been handed out to nobody in particular is assigned: in parts, in unions, over the edges of
@@ -221,6 +241,74 @@ fn frames_are_lent() {
     world.memory.steal(A, first).unwrap();
     world.memory.free(block).unwrap();
     world.check();
+}
+
+/// What is not of the Xen heap is not lent, and is assigned as ever.
+#[test]
+fn only_frames_of_the_xen_heap_are_lent() {
+    for heap in [Heap::Limited, Heap::Separate] {
+        let heap = common::World::small_heap(heap);
+        let common::World { memory, .. } = common::World::recorded(heap, common::World::SMALL);
+        memory.start(1).unwrap();
+        memory.create_domain(A, 100).unwrap();
+        let pool = Request::frames(4).pool(Pool::Xen);
+        let (xen, other) =
+            (memory.alloc(&pool), memory.alloc(&Request::exactly(range(2000, 2004))));
+        let (xen, other) = (xen.unwrap(), other.unwrap());
+        let why = OwnerRefusal::NotXenHeap;
+        assert_eq!(memory.lend(A, other), refused(other.start(), why));
+        assert_eq!(memory.assign(A, other, COUNTED), Ok(()));
+        assert_eq!(memory.lend(A, xen), Ok(()));
+        let counts = memory.domain(A).unwrap();
+        assert_eq!((counts.accounted, counts.lent), (4, 4));
+        memory.validate().unwrap();
+    }
+}
+
+/// Between check and step another call refers to a frame, or is about to withdraw it, or frees it: it does not become
+/// a domain's.
+#[test]
+fn frames_that_change_meanwhile_are_refused() {
+    type Change = fn(&Memory<Machine>, Mfn) -> bool;
+    let changes: [(Change, OwnerRefusal); 3] = [
+        (|memory, it| memory.reference(it).is_ok(), OwnerRefusal::Referenced { references: 1 }),
+        (|memory, it| memory.offline(it).is_ok(), OwnerRefusal::State(PageState::Offlining)),
+        (|memory, it| memory.free(single(it)).is_ok(), OwnerRefusal::State(PageState::Free)),
+    ];
+    for (change, why) in changes {
+        for turn in 1.. {
+            let world = World::small();
+            let block = world.memory.alloc(&request(3)).unwrap();
+            let frame = mfn(block.start().get() + 5);
+            let (memory, changed) = (world.memory.clone(), Rc::new(Cell::new(false)));
+            let done = changed.clone();
+            let other = move || done.set(memory.owner(frame).is_none() && change(&memory, frame));
+            let (given, came) = interleave(turn, other, || world.memory.assign(A, block, COUNTED));
+            assert_eq!(given, if changed.get() { refused(frame, why) } else { Ok(()) });
+            assert_eq!(world.counts(A).accounted, if changed.get() { 0 } else { 8 });
+            world.memory.validate().unwrap();
+            if !came {
+                break;
+            }
+        }
+    }
+}
+
+/// As many frames as addresses can name are asked for in vain like fewer that there are not, and more of them, too.
+#[test]
+fn more_frames_than_there_can_be_are_refused() {
+    let world = World::small();
+    let (before, node) = (world.counts(A), NodeId(9));
+    let all = FrameRange::ALL.frames();
+    for frames in [1 << 20, all, all + 1, u64::MAX] {
+        let found = world.memory.alloc_for(A, &Request::frames(frames), EXTRA);
+        let impossible = AllocError::Impossible { frames, within: FrameRange::ALL };
+        assert_eq!(found, Err(OwnerError::Alloc(impossible)));
+    }
+    let nowhere = world.memory.alloc_for(A, &Request::frames(all).on(node), EXTRA);
+    assert_eq!(nowhere, Err(OwnerError::Alloc(AllocError::UnknownNode { node })));
+    assert_eq!(world.counts(A), before);
+    world.memory.validate().unwrap();
 }
 
 /// An empty range is nobody's.

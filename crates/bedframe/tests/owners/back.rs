@@ -1,8 +1,13 @@
 //! Frames are given back, kept by references, stolen.
 
-use bedframe::{FreeRefusal, GivenBack, OwnerError, OwnerRefusal, PageState, ReferenceError};
+use std::cell::Cell;
+use std::rc::Rc;
 
-use crate::common::mfn;
+use bedframe::{
+    FreeRefusal, GivenBack, Mfn, OwnerError, OwnerRefusal, PageState, ReferenceError, Request,
+};
+
+use crate::common::{interleave, mfn};
 use crate::world::{A, B, COUNTED, EXTRA, World, request, single};
 
 /// A frame that its owner has dropped lives until the last reference to it goes, and is counted until
@@ -37,6 +42,67 @@ fn references_keep_a_frame() {
     world.check();
 }
 
+/// Whoever gives the last reference back finds in the middle of it that it is not the last any more: the frame
+/// stays.
+#[test]
+fn the_last_reference_is_the_last_in_the_end() {
+    for turn in 1.. {
+        let world = World::small();
+        let frame = dropped(&world);
+        let (memory, another) = (world.memory.clone(), Rc::new(Cell::new(false)));
+        let taken = another.clone();
+        let refer = move || taken.set(memory.reference(frame).is_ok());
+        let (given, came) = interleave(turn, refer, || world.memory.unreference(frame));
+        assert_eq!(given, Ok(()));
+        if another.get() {
+            assert_eq!((world.owner(frame), world.memory.references(frame)), (Some(A), 1));
+            assert_eq!(world.counts(A).dropped, 1);
+            world.memory.unreference(frame).unwrap();
+        }
+        assert_eq!((world.owner(frame), world.memory.state(frame)), (None, PageState::Free));
+        world.memory.validate().unwrap();
+        if !came {
+            return;
+        }
+    }
+}
+
+/// A reference that is given back twice at the same time takes another one with it, which was taken in between, and not the
+/// frame, which is its owner's again.
+#[test]
+fn a_reference_that_is_given_back_twice_takes_no_frame() {
+    for turn in 1.. {
+        let world = World::small();
+        let frame = dropped(&world);
+        let (memory, again) = (world.memory.clone(), Rc::new(Cell::new(false)));
+        let taken = again.clone();
+        let twice = move || {
+            if memory.unreference(frame).is_ok() {
+                memory.alloc_for(A, &Request::exactly(single(frame)), COUNTED).unwrap();
+                memory.reference_owned(A, frame).unwrap();
+                taken.set(true);
+            }
+        };
+        let (given, came) = interleave(turn, twice, || world.memory.unreference(frame));
+        assert_eq!(given, Ok(()));
+        let owner = again.get().then_some(A);
+        assert_eq!((world.owner(frame), world.memory.references(frame)), (owner, 0));
+        assert_eq!(world.counts(A).dropped, 0);
+        world.memory.validate().unwrap();
+        if !came {
+            return;
+        }
+    }
+}
+
+/// A frame that A has dropped, with one reference.
+fn dropped(world: &World) -> Mfn {
+    let block = world.give(A, 0);
+    world.memory.reference_owned(A, block.start()).unwrap();
+    world.memory.free_owned(A, block).unwrap();
+    block.start()
+}
+
 /// The owner is checked in the step that counts.
 #[test]
 fn a_reference_names_the_owner() {
@@ -59,21 +125,23 @@ fn a_reference_names_the_owner() {
 /// Of several frames that cannot be given back the lowest is named, and none is.
 #[test]
 fn a_range_is_given_back_as_a_whole() {
-    let world = World::new();
-    let block = world.give(A, 8);
-    let hole = mfn(block.start().get() + 200);
-    world.memory.steal(A, single(hole)).unwrap();
-    world.memory.free(single(hole)).unwrap();
-    let before = world.check();
-    let why = OwnerRefusal::NotOwned { owner: None };
-    let error = OwnerError::Frame { frame: hole, why, committed: 0 };
-    assert_eq!(world.memory.free_owned(A, block), Err(error));
-    assert_eq!(world.memory.steal(A, block), Err(error));
-    assert!(!error.waiting_can_help());
-    let why = OwnerRefusal::NotOwned { owner: Some(A) };
-    let error = OwnerError::Frame { frame: block.start(), why, committed: 0 };
-    assert_eq!(world.memory.free_owned(B, block), Err(error));
-    world.check().assert_same_as(&before, "not all of it");
+    let world = World::small();
+    for order in [8, 9] {
+        let block = world.give(A, order);
+        let hole = mfn(block.end().get() - 10);
+        world.memory.steal(A, single(hole)).unwrap();
+        world.memory.free(single(hole)).unwrap();
+        let before = world.check();
+        let why = OwnerRefusal::NotOwned { owner: None };
+        let error = OwnerError::Frame { frame: hole, why, committed: 0 };
+        assert_eq!(world.memory.free_owned(A, block), Err(error));
+        assert_eq!(world.memory.steal(A, block), Err(error));
+        assert!(!error.waiting_can_help());
+        let why = OwnerRefusal::NotOwned { owner: Some(A) };
+        let error = OwnerError::Frame { frame: block.start(), why, committed: 0 };
+        assert_eq!(world.memory.free_owned(B, block), Err(error));
+        world.check().assert_same_as(&before, "not all of it");
+    }
 }
 
 /// What is stolen stays in use, with its contents, and is counted for nobody.

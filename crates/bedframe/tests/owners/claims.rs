@@ -5,6 +5,7 @@ use std::thread;
 
 use bedframe::{AllocError, ClaimError, DomainId, NodeId, OwnerError, Request, Scope};
 
+use crate::common::interleave;
 use crate::world::{A, B, COUNTED, EXTRA, ONE, World, request};
 
 fn claimed(world: &World, domain: DomainId) -> u64 {
@@ -131,6 +132,47 @@ fn death_while_it_claims_and_allocates() {
         memory.destroy_domain(A).unwrap();
         memory.validate().unwrap();
     }
+}
+
+/// A domain dies while an allocation has drawn on its claim that fails: what comes back is released.
+#[test]
+fn death_while_an_allocation_fails() {
+    for turn in 1.. {
+        let world = World::small();
+        let memory = world.memory.clone();
+        let block = world.give(B, 3);
+        memory.claim(A, Scope::Machine, 64).unwrap();
+        let kill = move || memory.kill_domain(A).unwrap();
+        let memory = &world.memory;
+        let (failed, came) = interleave(turn, kill, || {
+            memory.alloc_for(A, &Request::exactly(block), COUNTED).unwrap_err()
+        });
+        if !came {
+            assert!(matches!(failed, OwnerError::Alloc(AllocError::OutOfMemory { .. })));
+            assert_eq!(claimed(&world, A), 64, "it is paid back");
+            break;
+        }
+        assert_eq!((claimed(&world, A), all_claimed(&world)), (0, 0), "turn {turn}");
+        memory.destroy_domain(A).unwrap();
+        memory.validate().unwrap();
+    }
+}
+
+/// The first claim of a domain says of what memory all of them are, that of the next domain of its number anew.
+#[test]
+fn claims_are_of_one_scope() {
+    let memory = World::small().memory;
+    let [machine, node] = [Scope::Machine, Scope::Node(NodeId(0))];
+    for (scope, other) in [(machine, node), (node, machine)] {
+        memory.claim(A, scope, 1).unwrap();
+        assert_eq!(memory.claim(A, other, 1), Err(ClaimError::OtherScope { scope }));
+        assert_eq!(memory.release_claim(A, 1), Ok(1));
+        assert_eq!(memory.claim(A, other, 1), Err(ClaimError::OtherScope { scope }));
+        memory.kill_domain(A).unwrap();
+        memory.destroy_domain(A).unwrap();
+        memory.create_domain(A, 1).unwrap();
+    }
+    memory.validate().unwrap();
 }
 
 /// Each refusal by name, nothing having changed.

@@ -5,7 +5,7 @@ use bedframe_hosted::{HostedMemory, HostedPlatform};
 use proptest::prelude::*;
 
 use crate::common::{mfn, range};
-use crate::world::{A, B, COUNTED, EXTRA, request};
+use crate::world::{A, B, COUNTED, EXTRA, request, single};
 
 const FRAMES: u64 = 4096;
 
@@ -53,6 +53,26 @@ fn the_policy_says_what_comes_back_dirty() {
             memory.validate().unwrap();
         }
     }
+}
+
+/// What a dying domain gives back by itself is not trusted either, nor what goes with the last reference.
+#[test]
+fn the_dying_are_not_trusted() {
+    let memory = memory(ScrubPolicy::Dying);
+    let block = memory.alloc_for(A, &request(2), COUNTED).unwrap();
+    let [living, dying, referred] = [0, 1, 2].map(|at| single(mfn(block.start().get() + at)));
+    let dirty = || memory.statistics().dirty;
+    let before = dirty();
+    memory.reference_owned(A, referred.start()).unwrap();
+    memory.free_owned(A, referred).unwrap();
+    memory.free_owned(A, living).unwrap();
+    assert_eq!(dirty(), before);
+    memory.kill_domain(A).unwrap();
+    memory.free_owned(A, dying).unwrap();
+    assert_eq!(dirty(), before + 1);
+    memory.unreference(referred.start()).unwrap();
+    assert_eq!(dirty(), before + 2);
+    memory.validate().unwrap();
 }
 
 #[derive(Clone, Debug)]

@@ -1,7 +1,8 @@
 //! Domains come and go.
 
 use bedframe::{
-    AllocError, DomainCounts, DomainError, DomainId, Memory, Mfn, NodeId, Pool, Request,
+    AllocError, ClaimError, DomainCounts, DomainError, DomainId, Memory, Mfn, NodeId, Pool,
+    Request, Scope,
 };
 use bedframe_hosted::{HostedMemory, HostedPlatform};
 
@@ -65,6 +66,7 @@ fn without_records_nothing_is_owned() {
     assert_eq!(memory.create_domain(A, 1), Err(DomainError::NoRecords));
     let refused = Err(DomainError::NoRecords.into());
     assert_eq!(memory.alloc_for(A, &ONE, COUNTED), refused);
+    assert_eq!(memory.claim(A, Scope::Machine, 1), Err(ClaimError::NoRecords));
     assert_eq!(memory.domain(A), None);
     assert_eq!(memory.statistics(), before);
 }

@@ -54,6 +54,23 @@ fn a_walk_ends_when_another_begins() {
     assert_eq!(second.step(), Err(DomainError::Unknown { domain: A }));
 }
 
+/// A walk whose next frame goes stands at the one behind it; whatever else goes, it stays where it stands.
+#[test]
+fn a_walk_goes_on_behind_what_goes() {
+    let world = World::small();
+    let frames: Vec<_> = (0..5).map(|_| world.give(A, 0)).collect();
+    let mut walk = world.memory.walk_owned(A).unwrap();
+    let mut told = Vec::new();
+    // What came last comes first.
+    for goes in [3, 0, 4] {
+        told.extend(walk.step().unwrap().map(|run| run.frames));
+        world.memory.free_owned(A, frames[goes]).unwrap();
+    }
+    assert_eq!(told, [frames[4], frames[2], frames[1]]);
+    assert_eq!(walk.step(), Ok(None));
+    world.memory.validate().unwrap();
+}
+
 /// Frames come and go between any two steps: what the domain has throughout is told of all the same.
 #[test]
 fn a_walk_misses_nothing_that_stays() {

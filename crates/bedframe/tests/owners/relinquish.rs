@@ -1,9 +1,12 @@
 //! Dying domains are taken apart in bounded steps.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use bedframe::{DomainError, FrameRange, PageState, Pool, Relinquished, Request};
 
-use crate::common::{Random, interleave};
-use crate::world::{A, B, COUNTED, EXTRA, World, request};
+use crate::common::{Random, interleave, mfn};
+use crate::world::{A, B, COUNTED, EXTRA, World, request, single};
 
 /// All that a domain has goes, in steps of any number, and nothing else does.
 #[test]
@@ -66,7 +69,7 @@ fn two_take_a_domain_apart() {
         }
         let has = world.counts(A).frames();
         world.memory.kill_domain(A).unwrap();
-        let (memory, other) = (world.memory.clone(), std::rc::Rc::new(std::cell::Cell::new(0)));
+        let (memory, other) = (world.memory.clone(), Rc::new(Cell::new(0)));
         let to = other.clone();
         let another = move || to.set(memory.relinquish(A, 2).unwrap().gone);
         let (mine, came) = interleave(turn, another, || world.memory.relinquish(A, 1000).unwrap());
@@ -125,6 +128,67 @@ fn a_domain_dies_while_it_is_given_frames() {
                 break;
             }
         }
+    }
+}
+
+/// A domain dies in the middle of a gift of which a frame is referred to already, or has been given back: nothing is taken
+/// apart until the gift is undone. The others are in use and nobody's then, and that which is referred to when the last
+/// reference goes.
+#[test]
+fn a_gift_is_undone() {
+    for (lent, refers) in [(false, true), (true, true), (false, false)] {
+        let mut undone = 0;
+        for turn in std::iter::successors(Some(1), |turn| Some(turn + 1 + turn / 16)) {
+            let world = World::small();
+            let block = world.memory.alloc(&Request::frames(130).pool(Pool::Xen)).unwrap();
+            let frame = mfn(block.start().get() + 5);
+            let (memory, seen) = (world.memory.clone(), Rc::new(Cell::default()));
+            let see = seen.clone();
+            let kill = move || {
+                let acted = if refers {
+                    memory.reference_owned(A, frame).is_ok()
+                } else {
+                    memory.free_owned(A, single(frame)).is_ok()
+                };
+                memory.kill_domain(A).unwrap();
+                see.set((acted, memory.relinquish(A, 1000).unwrap()));
+            };
+            let (given, came) = interleave(turn, kill, || {
+                if lent {
+                    world.memory.lend(A, block)
+                } else {
+                    world.memory.assign(A, block, COUNTED)
+                }
+            });
+            if !came {
+                break;
+            }
+            let (acted, Relinquished { gone, kept, .. }) = seen.get();
+            let freed = acted && !refers;
+            match given {
+                Err(error) => {
+                    assert_eq!(error, DomainError::Dying { domain: A }.into());
+                    assert_eq!((gone, kept), (0, 0), "turn {turn}");
+                    undone += u32::from(acted);
+                }
+                Ok(()) => assert_eq!(gone + kept + u64::from(freed), 130),
+            }
+            if acted && refers {
+                let counts = world.counts(A);
+                assert_eq!((counts.frames(), counts.dropped), (1, 1), "turn {turn}");
+                let has = DomainError::HasFrames { domain: A, frames: 1 };
+                assert_eq!(world.memory.destroy_domain(A), Err(has));
+                world.memory.unreference(frame).unwrap();
+            }
+            for each in block.iter() {
+                assert_eq!(world.owner(each), None, "turn {turn}");
+                let free = given.is_ok() && !lent || freed && each == frame;
+                assert_eq!(world.memory.state(each) == PageState::Free, free, "turn {turn}");
+            }
+            world.memory.destroy_domain(A).unwrap();
+            world.memory.validate().unwrap();
+        }
+        assert!(undone > 0, "lent: {lent}, referred to: {refers}");
     }
 }
 

@@ -82,6 +82,20 @@ impl World {
         world
     }
 
+    /// A smaller one without garbage, with A and B: for tests that take one for every moment of a call.
+    pub fn small() -> Self {
+        let hosted = HostedMemory::new(Mfn::new(2048)).unwrap();
+        let machine = Machine::new(HostedPlatform::new(hosted), 0);
+        let memory = Memory::new(machine.clone()).with_records();
+        // SAFETY: hosted memory that nobody else uses.
+        unsafe { memory.add_ram(range(0, 2048), NodeId(0)) }.unwrap();
+        memory.start(1).unwrap();
+        for domain in [A, B] {
+            memory.create_domain(domain, 1000).unwrap();
+        }
+        Self { memory: Arc::new(memory), machine }
+    }
+
     pub fn counts(&self, domain: DomainId) -> DomainCounts {
         self.memory.domain(domain).unwrap()
     }
