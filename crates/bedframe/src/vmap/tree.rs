@@ -18,6 +18,9 @@ use super::pages::VirtualRange;
 use crate::addr::Mfn;
 use crate::platform::Platform;
 
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
+
 /// The place of the first leaf, which lies in [`Tree`] itself and so at no address.
 const FIRST: u64 = NONE;
 /// Bits of a page number, and so the most forks on a path: the end of a range needs one more bit
