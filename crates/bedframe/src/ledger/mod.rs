@@ -12,6 +12,8 @@
 mod attr;
 mod boot;
 mod pages;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
 
 pub(crate) use attr::{Attr, Kind};
 

@@ -260,12 +260,13 @@ impl Pages {
         let keep = steps.len().saturating_sub(1);
         steps.shift_down(victim.index, keep);
         page.len = keep as u64;
-        if keep == 0 && victim.page != Link::INLINE {
+        // The inline page keeps its first step, which no other comes before.
+        if keep == 0
+            && let Some(frame) = victim.page.as_frame()
+        {
             let next = page.next;
             self.page_mut(platform, place.page).next = next;
-            if let Some(frame) = victim.page.as_frame() {
-                self.add_spare(platform, frame);
-            }
+            self.add_spare(platform, frame);
         }
     }
 }

@@ -207,11 +207,8 @@ impl<P: Platform, T: PageTables<P>> Vmap<'_, P, T> {
         if leaf.range().contains(page) {
             return Some(leaf.range());
         }
-        let above = if leaf.start > page.get() { leaf.start } else { leaf.end() };
-        let next = books.tree.at_or_below(platform, above);
-        // The first leaf is no mapping; below it there is none, and the one behind it is the next.
-        let next =
-            if next.pages == 0 { books.tree.at_or_below(platform, next.end()) } else { next };
+        // Below the window that is the first leaf, which is no mapping.
+        let next = books.tree.at_or_below(platform, leaf.end());
         (next.pages > 0 && next.start >= page.get()).then(|| next.range())
     }
 

@@ -133,6 +133,11 @@ impl<F: EntryFormat> Radix<F> {
         entry.is_some_and(|entry| self.format.is_present(entry))
     }
 
+    /// The top table's level.
+    fn top_level(&self) -> u32 {
+        self.format.levels().saturating_sub(1)
+    }
+
     /// Calls `f` with the entry of `page` in the table of this level, 0 for the one that holds
     /// pages. `None` if the way there ends before.
     fn entry<P: Platform, T>(
@@ -142,7 +147,7 @@ impl<F: EntryFormat> Radix<F> {
         level: u32,
         f: impl FnOnce(&AtomicU64) -> T,
     ) -> Option<T> {
-        let top = self.format.levels().checked_sub(1)?;
+        let top = self.top_level();
         let mut table = self.format.top();
         for above in (level + 1..=top).rev() {
             // Acquire pairs with the Release in `grow`: who finds a table finds it empty.
@@ -170,19 +175,19 @@ impl<F: EntryFormat> Radix<F> {
         unsafe { AtomicU64::from_ptr(entry.cast()) }
     }
 
-    /// Makes the highest table that is missing on the way to the entry of `page`. Whether there was
-    /// one to make.
+    /// Makes the highest table that is missing on the way to the entry of `page`, unless another CPU
+    /// has made it meanwhile.
     fn grow<P: Platform>(
         &self,
         memory: &Memory<P>,
         page: VirtualPage,
-    ) -> Result<bool, PageTableError> {
-        let top = self.format.levels().saturating_sub(1);
+    ) -> Result<(), PageTableError> {
+        let top = self.top_level();
         let found = (1..=top).rev().find_map(|level| {
             let entry = self.entry(memory, page, level, |entry| entry.load(Ordering::Acquire))?;
             (!self.format.is_table(entry)).then_some((level, entry))
         });
-        let Some((level, old)) = found else { return Ok(false) };
+        let Some((level, old)) = found else { return Ok(()) };
         if old != 0 {
             return Err(PageTableError::Occupied);
         }
@@ -201,7 +206,7 @@ impl<F: EntryFormat> Radix<F> {
             // Another CPU was first, and the frame goes back as it came.
             let _ = memory.free(range);
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Changes the entry of `page` if it is such as is asked for.
@@ -227,7 +232,7 @@ impl<F: EntryFormat> Radix<F> {
 //    were made by `grow`, or were there before, which the format's contract rules out inside it.
 unsafe impl<P: Platform, F: EntryFormat> PageTables<P> for Radix<F> {
     fn spans(&self) -> &[u32] {
-        let below_top = self.format.levels().saturating_sub(1) as usize;
+        let below_top = self.top_level() as usize;
         SPANS.get(..below_top).unwrap_or(&SPANS)
     }
 
@@ -246,10 +251,7 @@ unsafe impl<P: Platform, F: EntryFormat> PageTables<P> for Radix<F> {
             match entered {
                 Some(true) => return Ok(()),
                 Some(false) => return Err(PageTableError::Occupied),
-                None if self.grow(memory, page)? => {}
-                // Nothing is missing on the way: another CPU has made it, or there is no top.
-                None if self.format.levels() == 0 => return Err(PageTableError::Occupied),
-                None => {}
+                None => self.grow(memory, page)?,
             }
         }
     }

@@ -18,8 +18,11 @@ use super::pages::VirtualRange;
 use crate::addr::Mfn;
 use crate::platform::Platform;
 
-/// The place of the first leaf, which lies in [`Tree`] itself.
-const FIRST: u64 = NONE - 1;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
+
+/// The place of the first leaf, which lies in [`Tree`] itself and so at no address.
+const FIRST: u64 = NONE;
 /// Bits of a page number, and so the most forks on a path: the end of a range needs one more bit
 /// than its pages.
 const BITS: usize = 53;
@@ -257,7 +260,7 @@ impl Tree {
     }
 
     fn get<P: Platform>(&self, platform: &P, place: u64) -> Kind {
-        if place >= FIRST {
+        if place == FIRST {
             return Kind::Leaf(self.first);
         }
         Kind::unpack(self.nodes.get(platform, place))
@@ -265,7 +268,7 @@ impl Tree {
 
     fn set<P: Platform>(&mut self, platform: &P, place: u64, kind: Kind) {
         match kind {
-            Kind::Leaf(leaf) if place >= FIRST => self.first = leaf,
+            Kind::Leaf(leaf) if place == FIRST => self.first = leaf,
             kind => self.nodes.set(platform, place, kind.pack()),
         }
     }

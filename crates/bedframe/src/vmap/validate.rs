@@ -100,7 +100,7 @@ impl<P: Platform, T: PageTables<P>> Vmap<'_, P, T> {
             pages += leaf.pages;
             at = leaf.end();
         }
-        if at != window.end().get() && !window.is_empty() {
+        if at != window.end().get() {
             return Err(VmapContradiction::Order { page: VirtualPage::new(at) });
         }
         let books = self.lock();

@@ -215,6 +215,19 @@ fn a_boot_range_over_sixty_four_nodes() {
     }
 }
 
+/// Where the preferred node is too small for a range the next nearest one has it, though another lies higher.
+#[test]
+fn a_boot_range_goes_to_the_next_nearest_node_that_has_room() {
+    for heap in Heap::ALL {
+        let world = World::small(heap);
+        let near = Request::frames(900).prefer(NodeId(0));
+        // Node 0 has 800 frames in a row; node 1 ends at 1800.
+        assert_eq!(world.memory.alloc(&near), Ok(range(900, 1800)), "{heap:?}");
+        world.free(range(900, 1800));
+        world.check_all_free();
+    }
+}
+
 /// The boot allocator's own promises: any length, any alignment, from either end, below a limit,
 /// on a node, any part freed; ranges may run over edges, since `free` takes them whole.
 #[test]

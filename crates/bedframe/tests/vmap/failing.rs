@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use bedframe::{
-    Access, AllocError, FrameRange, PageTableError, Pool, Request, VirtualRange, VmapError,
+    Access, AllocError, FrameRange, PageTableError, Pool, Request, VirtualRange, VmapContradiction,
+    VmapError,
 };
 
 use crate::common::{Heap, order};
@@ -204,5 +205,23 @@ fn an_occupied_page_is_refused() {
     let small: VirtualRange = room.window.map(&frames[1..3], Access::READ).unwrap();
     assert_eq!(small.end(), other.start());
     // A guard that is mapped is a contradiction.
-    assert!(room.window.validate().unwrap_err().to_string().contains("guard"));
+    let guard = VmapContradiction::Guard { page: other.start() };
+    assert_eq!(room.window.validate(), Err(guard));
+}
+
+/// A page that somebody else has taken out of the page tables is a contradiction, and the mapping can be
+/// taken away all the same.
+#[test]
+fn a_page_that_is_gone_is_found() {
+    let room = Room::new(Heap::Unified, 0x4_0000, 1 << 18);
+    let frames = scattered(room.memory, 3);
+    let mapping = room.window.map(&frames, Access::READ).unwrap();
+    let gone = page(mapping.start().get() + 1);
+    room.window.tables().steal(room.memory, gone);
+    assert_eq!(room.window.lookup(gone), None);
+    assert_eq!(room.window.validate(), Err(VmapContradiction::NoFrame { page: gone }));
+    let mut told = Vec::new();
+    room.window.unmap(mapping, |_, frame| told.push(frame)).unwrap();
+    assert_eq!(told, [frames[2].start(), frames[0].start()]);
+    room.check();
 }

@@ -124,6 +124,23 @@ fn every_hole_is_found_by_what_fits_it() {
     }
 }
 
+/// The books of 63 mappings fit into one frame, whichever of them come and go: places are used again.
+#[test]
+fn places_in_the_books_are_used_again() {
+    let room = Room::new(Heap::Unified, 0, 512);
+    let mut held: Vec<_> = (0..63).map(|_| map(&room, 1).unwrap()).collect();
+    for at in [0, 62, 31, 1, 0] {
+        unmap(&room, held[at]);
+        held[at] = map(&room, 1).unwrap();
+        assert_eq!(room.window.counts().frames, 1);
+    }
+    held.push(map(&room, 1).unwrap());
+    assert_eq!(room.window.counts().frames, 2);
+    held.into_iter().for_each(|range| unmap(&room, range));
+    assert_eq!(room.window.counts().frames, 0);
+    room.check();
+}
+
 /// Two holes beside a mapping become one when it goes.
 #[test]
 fn holes_join() {

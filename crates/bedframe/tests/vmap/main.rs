@@ -8,6 +8,7 @@ mod common;
 mod failing;
 mod holes;
 mod interleaved;
+mod levels;
 mod misuse;
 mod model;
 mod real;

@@ -1,10 +1,11 @@
 //! Ranges that are no mapping, and mappings that are gone.
 
 use bedframe::{
-    Access, Accounting, DomainId, FrameRange, FreeError, FreeRefusal, VirtualRange, VmapError,
+    Access, Accounting, DomainId, FrameRange, FreeError, FreeRefusal, RangeKind, VirtualRange,
+    VmapError,
 };
 
-use crate::common::{Heap, World, mfn};
+use crate::common::{Heap, World, mfn, range};
 use crate::watched::{Room, page, pages, scattered};
 
 /// Whatever is not exactly one mapping is refused by name, with nothing changed.
@@ -77,6 +78,34 @@ fn owned_frames_are_mapped_and_not_freed() {
     assert_eq!(after.1, before.1);
     room.memory.steal(DomainId(1), frames[4]).unwrap();
     room.window.free(mapping).unwrap();
+    room.check();
+}
+
+/// Why a frame is not to be freed is said as `free` itself says it.
+#[test]
+fn the_reason_is_that_of_a_free() {
+    let world = World::empty(World::small_heap(Heap::Unified), mfn(4400), false);
+    world.memory.reserve_releasable(range(800, 810)).unwrap();
+    world.memory.reserve(range(810, 820)).unwrap();
+    world.memory.withhold_bad(range(820, 830)).unwrap();
+    let room = Room::on(world.with_ram(World::SMALL), 0x400, 64);
+    room.world.start();
+    let metadata = room.snapshot().first(RangeKind::Metadata).unwrap().start();
+    for (frame, why) in [
+        (mfn(710), FreeRefusal::Hole),
+        (mfn(805), FreeRefusal::Releasable),
+        (mfn(815), FreeRefusal::Reserved),
+        (mfn(825), FreeRefusal::Bad),
+        (metadata, FreeRefusal::Metadata),
+    ] {
+        let error = FreeError { frame, why, committed: 0 };
+        let range = FrameRange::single(frame);
+        assert_eq!(room.memory.free(range), Err(error));
+        let mapping = room.window.map(&[range], Access::READ).unwrap();
+        let refused = VmapError::NotFreeable { page: mapping.start(), error };
+        assert_eq!(room.window.free(mapping), Err(refused));
+        room.window.unmap(mapping, |_, _| ()).unwrap();
+    }
     room.check();
 }
 

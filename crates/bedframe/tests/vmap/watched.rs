@@ -24,6 +24,7 @@ const WRITE: u64 = 1 << 3;
 /// Three levels of tables.
 pub struct Format {
     top: Mfn,
+    flushes: AtomicU64,
 }
 
 // SAFETY: 1. Bits and addresses do not overlap. 2. The top table is a frame that each test's
@@ -61,7 +62,9 @@ unsafe impl EntryFormat for Format {
         Mfn::from_address(entry)
     }
 
-    fn flush(&self, _: VirtualRange, _: Flush) {}
+    fn flush(&self, _: VirtualRange, _: Flush) {
+        self.flushes.fetch_add(1, Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -78,22 +81,32 @@ pub struct Watched {
     seen: Mutex<Seen>,
     /// The entry with this number is refused; counts down.
     pub refuse_in: AtomicU64,
-    pub flushes: AtomicU64,
 }
 
 impl Watched {
     fn new(top: Mfn) -> Self {
         Self {
-            radix: Radix::new(Format { top }),
+            radix: Radix::new(Format { top, flushes: AtomicU64::new(0) }),
             seen: Mutex::default(),
             refuse_in: AtomicU64::new(0),
-            flushes: AtomicU64::new(0),
         }
+    }
+
+    /// How often the processors have been flushed.
+    pub fn flushes(&self) -> u64 {
+        self.radix.format().flushes.load(Relaxed)
     }
 
     /// What the processors find at `page`.
     pub fn reachable(&self, page: VirtualPage) -> Option<Mfn> {
         self.seen.lock().unwrap().reachable.get(&page).copied()
+    }
+
+    /// Takes a page away behind the window's back.
+    pub fn steal(&self, memory: &Memory<Machine>, page: VirtualPage) {
+        self.radix.retire(memory, page);
+        self.radix.clear(memory, page);
+        self.seen.lock().unwrap().reachable.remove(&page);
     }
 
     /// No CPU looks for pages of `range` in a table that was taken out.
@@ -175,7 +188,7 @@ unsafe impl PageTables<Machine> for Watched {
 
     fn flush(&self, memory: &Memory<Machine>, pages: VirtualRange, what: Flush) {
         assert_eq!(bedframe_hosted::interrupt_count().depth, 0, "a flush waits for other CPUs");
-        self.flushes.fetch_add(1, Relaxed);
+        self.radix.flush(memory, pages, what);
         // The other CPU of an interleaving has no moment in here.
         let mask = memory.platform().mask_interrupts();
         let mut seen = self.seen.lock().unwrap();
@@ -244,8 +257,10 @@ impl Room {
         self.window.tables().check(self.memory, &seen);
         assert!(seen.unlinked.is_empty(), "tables that nobody flushed: {:?}", seen.unlinked);
         let counts = self.window.counts();
+        let radix = &self.window.tables().radix;
         for (page, frame) in &seen.reachable {
             assert_eq!(self.window.lookup(*page), Some(*frame), "page {page}");
+            assert!(radix.is_present(self.memory, *page), "page {page}");
         }
         assert_eq!(seen.reachable.len() as u64, counts.pages);
     }
