@@ -1,8 +1,8 @@
 //! What is known of mutants, kept in a file, so that a run goes on where another ended.
 //!
-//! It holds while what ships is the same. A mutant that survived is tried again with the tests that
-//! are new by their names. Of a test that has changed, or that there was no time for, nothing more is
-//! asked: `--afresh` forgets everything.
+//! What is known of a mutant holds while what ships of its file is the same. One that survived is tried again
+//! with the tests that are new by their names. Of a test that has changed, or that there was no time for, and of
+//! what other files have become, nothing is asked: `--afresh` forgets everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -31,8 +31,8 @@ pub enum Verdict {
 /// A line of the file.
 #[derive(Debug, Serialize, Deserialize)]
 enum Line {
-    /// Of which library these results are.
-    Library(u64),
+    /// A file that ships, and a number for what of it does: results that follow are of that.
+    File(String, u64),
     /// The tests with which the mutants below were tried, besides those of earlier lines.
     Tests(Vec<String>),
     Mutant(String, Verdict),
@@ -48,15 +48,12 @@ pub struct Results {
 impl Results {
     /// Goes on with the results in this file, as far as they still hold.
     pub fn read(path: &Path, afresh: bool) -> Result<Self> {
-        let library = library()?;
+        let now = files()?;
         let text =
             if afresh { String::new() } else { fs::read_to_string(path).unwrap_or_default() };
-        let mut lines: Vec<Line> =
-            // The last line may have been cut off.
-            text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        if !matches!(lines.first(), Some(Line::Library(of)) if *of == library) {
-            lines = vec![Line::Library(library)];
-        }
+        // The last line may have been cut off.
+        let known = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+        let lines = still_true(known.collect(), &now);
         let mut file = File::create(path).with_context(|| path.display().to_string())?;
         for line in &lines {
             writeln!(file, "{}", serde_json::to_string(line)?)?;
@@ -68,7 +65,7 @@ impl Results {
 
     fn note(&mut self, line: Line) {
         match line {
-            Line::Library(_) => {}
+            Line::File(..) => {}
             Line::Tests(names) => self.tests.push(names.into_iter().collect()),
             Line::Mutant(name, verdict) => {
                 self.known.insert(name, (verdict, self.tests.len()));
@@ -110,13 +107,35 @@ impl Results {
     }
 }
 
-/// A number for what ships.
-fn library() -> Result<u64> {
-    let mut hasher = DefaultHasher::new();
-    for source in sources(&format!("{SOURCES}/lib.rs"))? {
-        shipped(source).hash(&mut hasher);
-    }
-    Ok(hasher.finish())
+/// Each file that ships, with a number for what of it does.
+fn files() -> Result<BTreeMap<String, u64>> {
+    let number = |source| {
+        let (path, text) = shipped(source);
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        (path, hasher.finish())
+    };
+    Ok(sources(&format!("{SOURCES}/lib.rs"))?.into_iter().map(number).collect())
+}
+
+/// The lines that hold still, behind those of the files as they are now.
+fn still_true(known: Vec<Line>, now: &BTreeMap<String, u64>) -> Vec<Line> {
+    let of = |line: &Line| match line {
+        Line::File(path, number) => Some((path.clone(), *number)),
+        _ => None,
+    };
+    let then: BTreeMap<_, _> = known.iter().filter_map(of).collect();
+    let same = |name: &str| {
+        let path = name.split_once(".rs:").map(|(path, _)| format!("{path}.rs"));
+        path.is_some_and(|path| now.contains_key(&path) && now.get(&path) == then.get(&path))
+    };
+    let rest = known.into_iter().filter(|line| match line {
+        Line::File(..) => false,
+        Line::Tests(_) => true,
+        Line::Mutant(name, _) => same(name),
+    });
+    let files = now.iter().map(|(path, number)| Line::File(path.clone(), *number));
+    files.chain(rest).collect()
 }
 
 /// What ships of a file, without comments and layout.
@@ -136,7 +155,8 @@ mod tests {
         let path = std::env::temp_dir().join(format!("results-{}", std::process::id()));
         let (mut a, mut b) =
             (mutant(Genre::FnValue, (1, 1), 1, ""), mutant(Genre::FnValue, (2, 1), 1, ""));
-        (a.name, b.name) = ("a".into(), "b".into());
+        let file = sources(&format!("{SOURCES}/lib.rs")).unwrap().pop().unwrap().path;
+        (a.name, b.name) = (format!("{file}:1:1: a"), format!("{file}:1:1: b"));
         let mut results = Results::read(&path, true).unwrap();
         results.begin(vec!["old".into()]).unwrap();
         results.add(&a, Verdict::Survived).unwrap();
@@ -148,9 +168,39 @@ mod tests {
         assert!(results.is_settled(&b) && !results.is_settled(&a));
         let results = Results::read(&path, true).unwrap();
         assert_eq!((results.of(&a), results.of(&b)), (None, None));
-        fs::write(&path, "{\"Library\":1}\n{\"Mutant\":[\"a\",\"Survived\"]}\n").unwrap();
-        assert_eq!(Results::read(&path, false).unwrap().of(&a), None);
         fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn what_is_known_holds_as_long_as_the_file_is_the_same() {
+        let known = || {
+            let mutant = |name: &str| Line::Mutant(format!("{name}.rs:1:1: x"), Verdict::Survived);
+            let file = |name: &str| Line::File(format!("{name}.rs"), 1);
+            vec![
+                file("a"),
+                file("b"),
+                mutant("a"),
+                file("gone"),
+                mutant("b"),
+                mutant("gone"),
+                mutant("new"),
+            ]
+        };
+        let holds = |now: &[(&str, u64)]| {
+            let now = now.iter().map(|(name, number)| (format!("{name}.rs"), *number)).collect();
+            let mut left = Vec::new();
+            for line in still_true(known(), &now) {
+                match line {
+                    Line::File(path, number) => assert_eq!(now.get(&path), Some(&number)),
+                    Line::Mutant(name, _) => left.push(name.replace(".rs:1:1: x", "")),
+                    Line::Tests(_) => {}
+                }
+            }
+            left.join(" ")
+        };
+        assert_eq!(holds(&[("a", 1), ("b", 1), ("new", 1)]), "a b");
+        assert_eq!(holds(&[("a", 2), ("b", 1), ("new", 1)]), "b", "a has changed");
+        assert_eq!(holds(&[]), "");
     }
 
     #[test]
