@@ -220,14 +220,14 @@ pub use addr::{FRAME_SHIFT, FRAME_SIZE, FrameRange, Mfn};
 pub use credits::{Claim, ClaimCounts, ClaimError, Notice, Scope, WatchError};
 pub use error::{AllocError, FreeError, FreeRefusal, MapError};
 pub use memory::{
-    Contradiction, FreeMemory, Memory, OfflineError, OwnedFrames, RangeKind, ReferenceError,
-    StateCounts, Withdrawal,
+    Contradiction, FrameRun, FreeMemory, Memory, OfflineError, OwnedFrames, RangeKind,
+    ReferenceError, StateCounts, Withdrawal,
 };
 pub use node::NodeId;
 pub use order::Order;
 pub use owners::{
-    Accounting, DomainCounts, DomainError, DomainId, GivenBack, OwnedRun, OwnedWalk, OwnerError,
-    OwnerRefusal, Ownership, Relinquished,
+    Accounting, DomainCounts, DomainError, DomainId, DomainTerms, GivenBack, OwnedRun, OwnedWalk,
+    OwnerError, OwnerRefusal, Ownership, Relinquished,
 };
 pub use platform::{CpuId, InterruptMask, Platform};
 pub use pools::XenHeap;

@@ -7,10 +7,9 @@ use crate::addr::FrameRange;
 use crate::credits::Toll;
 use crate::error::FreeError;
 use crate::index::{
-    Arena, ChunkState, Contents, Entry, Leaving, OfflineRefusal, PutRefusal, Span, Vetted, WORDS,
+    Arena, ChunkState, Contents, Entry, OfflineRefusal, PutRefusal, Span, Vetted, WORDS,
 };
 use crate::platform::Platform;
-use crate::state::PageState;
 use crate::sync::{AtomicU32, Ordering, fence_after_rmw};
 use crate::tlb::{Stamp, TlbClock};
 
@@ -137,17 +136,6 @@ impl<P: Platform> Heap<'_, P> {
                 _ => return behind,
             }
         }
-    }
-
-    /// The state of a piece's first frame, if it is on its way out of use.
-    pub(crate) fn leaving(&self, piece: &Piece<'_>) -> Option<PageState> {
-        let record = self.chunk_of(piece)?.record_of(self.cpu.platform, piece.span.first);
-        Some(match record.leaving()? {
-            Leaving::Offlining => PageState::Offlining,
-            Leaving::BrokenOfflining => PageState::BrokenOfflining,
-            Leaving::Offlined => PageState::Offlined,
-            Leaving::Broken => PageState::Broken,
-        })
     }
 
     /// Lets a piece's first frame come back.

@@ -1,6 +1,7 @@
 //! What is kept of one frame that is not like the others.
 
 use crate::owners::{Accounting, DomainId};
+use crate::state::PageState;
 
 /// How far a frame is on its way out of use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,6 +14,18 @@ pub(crate) enum Leaving {
     Offlined,
     /// Withdrawn for good.
     Broken,
+}
+
+impl Leaving {
+    /// What the frame is.
+    pub(crate) const fn state(self) -> PageState {
+        match self {
+            Leaving::Offlining => PageState::Offlining,
+            Leaving::BrokenOfflining => PageState::BrokenOfflining,
+            Leaving::Offlined => PageState::Offlined,
+            Leaving::Broken => PageState::Broken,
+        }
+    }
 }
 
 /// What keeps a frame from being freed.

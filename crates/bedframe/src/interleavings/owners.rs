@@ -1,7 +1,7 @@
 //! Frames change hands while another CPU frees them, refers to them, or lets their owner die.
 
 use super::explore;
-use super::world::{ONE, World, few};
+use super::world::{CHUNK, ONE, World, few, part};
 use crate::addr::FrameRange;
 use crate::error::FreeRefusal;
 use crate::memory::{ReferenceError, Withdrawal};
@@ -70,6 +70,47 @@ fn an_assignment_and_a_free() {
                 }
                 Err(error) => assert_eq!(error.why, FreeRefusal::Owned),
             }
+        },
+    );
+}
+
+/// A domain, and a chunk that boot has handed out, in which no frame has been in the heap.
+fn boot_allocated() -> World {
+    let mut world = World::before_start(1, true);
+    world.memory.keep(part(0, 512)).unwrap();
+    world.memory.start(2).unwrap();
+    world.create_domain(A);
+    world.memory.set_quota(A, 512).unwrap();
+    world
+}
+
+/// The whole chunk is assigned, and a frame of it freed: it is the domain's as a whole, or the frame is free.
+#[test]
+fn an_assignment_of_a_boot_allocated_chunk_and_a_free() {
+    let frame = part(5, 1);
+    explore(
+        2,
+        boot_allocated,
+        |world| world.memory.assign(A, part(0, 512), COUNTED),
+        move |world| world.memory.free(frame),
+        move |world, given, put| {
+            assert!(given.is_ok() != put.is_ok(), "{given:?} and {put:?}");
+            assert_eq!(accounted(world, A), if given.is_ok() { 512 } else { 0 });
+            match put {
+                Ok(()) => {
+                    assert_eq!(refusal(given), OwnerRefusal::State(PageState::Free));
+                    world.memory.free(part(0, 5)).unwrap();
+                    world.memory.free(part(6, 506)).unwrap();
+                }
+                Err(error) => {
+                    // Having looked before the assignment, it says that somebody was faster.
+                    let faster = error.why == FreeRefusal::AlreadyFree;
+                    assert!(faster || error.why == FreeRefusal::Owned, "{error}");
+                    assert_eq!(world.memory.free_owned(A, part(0, 512)).unwrap().gone, 512);
+                }
+            }
+            assert_eq!(world.memory.alloc(&CHUNK), Ok(part(0, 512)));
+            world.memory.free(part(0, 512)).unwrap();
         },
     );
 }

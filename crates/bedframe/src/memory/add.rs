@@ -181,6 +181,17 @@ impl<P: Platform> Memory<P> {
         })
     }
 
+    /// Says that `range` is in use already, by what came before this kernel, or by what came with it: the
+    /// frames are from now on as if they were boot-allocated, and [`Memory::free`] takes them at any time,
+    /// in any split. RAM need not have been added there yet.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Memory::reserve`], and for what is reserved or bad already.
+    pub fn keep(&self, range: FrameRange) -> Result<(), MapError> {
+        self.withhold(range, |attr| (attr.kind() == Kind::Open).then_some(Kind::Given))
+    }
+
     /// Withholds frames whose memory is bad. They are never handed out nor touched, not even when
     /// a range that they lie in is released late. RAM need not have been added there yet.
     ///

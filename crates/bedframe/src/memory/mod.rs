@@ -8,6 +8,7 @@ mod owned;
 mod references;
 mod release;
 mod scrub;
+mod state;
 mod statistics;
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;
@@ -17,6 +18,7 @@ mod xen_heap;
 pub use offline::{OfflineError, Withdrawal};
 pub use owned::OwnedFrames;
 pub use references::ReferenceError;
+pub use state::FrameRun;
 pub use statistics::{FreeMemory, RangeKind, StateCounts};
 pub use validate::Contradiction;
 
@@ -24,13 +26,12 @@ use crate::addr::{FrameRange, Mfn};
 use crate::credits::{Credits, Passing};
 use crate::error::MapError;
 use crate::heap::{AskLedger, Heap};
-use crate::index::{Build, ChunkState, Directory, Unbuilt};
-use crate::ledger::{Attr, Kind, Ledger};
+use crate::index::{Build, Directory, Unbuilt};
+use crate::ledger::{Attr, Ledger};
 use crate::lock::Lock;
 use crate::platform::Platform;
 use crate::pools::XenHeap;
 use crate::scrub::ScrubPolicy;
-use crate::state::PageState;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Physical memory, from the first usable byte on.
@@ -290,33 +291,5 @@ impl<P: Platform> Memory<P> {
             self.note_reserve(heap.default_reserve());
         }
         Ok(())
-    }
-
-    /// The state of a frame at this moment.
-    #[must_use]
-    pub fn state(&self, frame: Mfn) -> PageState {
-        let mut withdrawn = false;
-        if let Some(heap) = self.heap()
-            && let Some(piece) = heap.piece(frame.get(), frame.get().saturating_add(1))
-            && let Some(chunk) = heap.chunk_of(&piece)
-        {
-            let (look, dirty) = chunk.look_at_marks(&self.platform);
-            let (word, bit) = ((piece.span.first / 64) as usize, piece.span.first % 64);
-            if look.free_word(word) >> bit & 1 != 0 {
-                return PageState::Free;
-            }
-            if let Some(state) = heap.leaving(&piece) {
-                return state;
-            }
-            if look.initialised_word(word) >> bit & 1 != 0 {
-                return PageState::InUse;
-            }
-            let dirty = dirty.get(word).copied().unwrap_or(0);
-            withdrawn = look.state == ChunkState::Broken && dirty >> bit & 1 != 0;
-        }
-        let attr = self.boot.lock(&self.platform).ledger.at(&self.platform, frame).1;
-        // Withdrawn, and not for Bedframe's own use: it is being scrubbed.
-        let scrubbing = withdrawn && attr.kind() != Kind::Metadata;
-        if scrubbing { PageState::Free } else { attr.state() }
     }
 }

@@ -113,14 +113,8 @@ impl<P: Platform> Memory<P> {
         let boot = self.boot.lock(&self.platform);
         let above = FrameRange::new(frame, Mfn::MAX).unwrap_or(FrameRange::EMPTY);
         let mut pieces = boot.ledger.pieces(&self.platform, above).map(|(range, attr)| {
-            let kind = match (attr.is_ram(), attr.kind()) {
-                (false, _) => RangeKind::Hole,
-                (true, Kind::Open | Kind::Given | Kind::Heap) => RangeKind::Usable,
-                (true, Kind::Releasable) => RangeKind::Releasable,
-                (true, Kind::Reserved) => RangeKind::Reserved,
-                (true, Kind::Bad) => RangeKind::Bad,
-                (true, Kind::Metadata) => RangeKind::Metadata,
-            };
+            let kind =
+                if attr.is_ram() { RangeKind::of(attr.kind(), true) } else { RangeKind::Hole };
             (range, kind, if attr.is_ram() { Some(attr.node()) } else { None })
         });
         let Some((mut range, kind, node)) = pieces.next() else {

@@ -3,9 +3,11 @@
 use super::*;
 use crate::error::{AllocError, FreeRefusal};
 use crate::heap::tests::{Machine, early, frames, from, memory_with, nobody, take};
-use crate::index::{Entry, Place, PlaceKind, Wanted};
+use crate::index::{ChunkState, Entry, Place, PlaceKind, Wanted};
+use crate::ledger::Kind;
 use crate::node::NodeId;
 use crate::request::{Nodes, Pool};
+use crate::state::PageState;
 
 /// Frames 0x200 to 0x400 are in pieces, 0x400 to 0x600 whole and free, and 0x600 to 0x700 an edge of a
 /// segment; there 0x620 to 0x630 can be released and 0x640 to 0x650 cannot. 0x250 and 0x251 are in use.

@@ -8,9 +8,16 @@ use crate::error::{AllocError, FreeError, FreeRefusal};
 use crate::heap::free_error;
 use crate::order::Order;
 use crate::platform::Platform;
+use crate::pools::XenHeap;
 use crate::request::{Pool, Request};
 
 impl<P: Platform> Memory<P> {
+    /// How the Xen heap and the domain heap share memory.
+    #[must_use]
+    pub fn xen_heap(&self) -> XenHeap {
+        self.boot.lock(&self.platform).xen_heap
+    }
+
     /// Allocates a block of mapped memory and returns its address.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Domains come, are told what they may have, and go.
 
 use super::error::DomainError;
-use super::id::{DomainCounts, DomainId};
+use super::id::{DomainCounts, DomainId, DomainTerms};
 use super::nodes::NodeList;
 use super::record::{Domain, DomainRecord, Life};
 use super::table;
@@ -89,6 +89,47 @@ impl<P: Platform> Memory<P> {
         locked.known().ok().map(|()| locked.counts())
     }
 
+    /// What was said of a domain; `None` if there is no such domain.
+    ///
+    /// Cost: the domain's lock for a few words.
+    #[must_use]
+    pub fn domain_terms(&self, domain: DomainId) -> Option<DomainTerms> {
+        let record = self.record_of(domain).ok()?;
+        let locked = record.lock(self.platform(), domain);
+        locked.known().ok()?;
+        let (_, nodes) = locked.nodes();
+        Some(DomainTerms { width: locked.width(), claims: record.stake().scope(), nodes })
+    }
+
+    /// The node at place `place`, counted from 0, of those that a domain prefers; `None` behind the last.
+    ///
+    /// Cost: the domain's lock for a few words.
+    #[must_use]
+    pub fn preferred_node(&self, domain: DomainId, place: u32) -> Option<NodeId> {
+        let locked = self.lock_domain(domain).ok()?;
+        locked.known().ok()?;
+        let (first, count) = locked.nodes();
+        NodeList::at(first, count).get(self.platform(), place)
+    }
+
+    /// Calls `f` for every domain, in ascending order of their numbers.
+    ///
+    /// Domains may come and go meanwhile; `f` may call into the same memory.
+    ///
+    /// # Cost
+    ///
+    /// The lock of each domain for a few words, and of its up to 31 neighbours.
+    pub fn each_domain(&self, mut f: impl FnMut(DomainId, DomainCounts)) {
+        table::each(self.platform(), self.domains(), &mut |domain, record| {
+            let locked = record.lock(self.platform(), domain);
+            let counts = locked.known().ok().map(|()| locked.counts());
+            drop(locked);
+            if let Some(counts) = counts {
+                f(domain, counts);
+            }
+        });
+    }
+
     /// Sets how many frames of a domain may be accounted. It may be fewer than are: then none are added
     /// until enough are given back.
     ///
@@ -110,13 +151,32 @@ impl<P: Platform> Memory<P> {
     /// [`DomainError::Unknown`], [`DomainError::UnknownNode`], or [`DomainError::NoMemory`]: the list lies
     /// in a frame of the Xen heap.
     pub fn set_affinity(&self, domain: DomainId, nodes: &[NodeId]) -> Result<(), DomainError> {
+        let nodes = nodes.get(..u32::MAX as usize).unwrap_or(nodes);
+        let node = |place: u32| nodes.get(place as usize).copied().unwrap_or_default();
+        self.set_affinity_with(domain, nodes.len() as u32, node)
+    }
+
+    /// The same for nodes that are in no slice: `nodes` of them, and `node` says which is at each place, counted
+    /// from 0.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Memory::set_affinity`].
+    pub fn set_affinity_with(
+        &self,
+        domain: DomainId,
+        nodes: u32,
+        node: impl Fn(u32) -> NodeId,
+    ) -> Result<(), DomainError> {
         let heap = self.owned_heap()?;
         let record = self.record_of(domain)?;
         record.lock(self.platform(), domain).known()?;
-        if let Some(node) = nodes.iter().find(|node| heap.directory.node_index(**node).is_none()) {
-            return Err(DomainError::UnknownNode { node: *node });
+        let is_unknown = |node: &NodeId| heap.directory.node_index(*node).is_none();
+        if let Some(node) = (0..nodes).map(&node).find(is_unknown) {
+            return Err(DomainError::UnknownNode { node });
         }
-        let list = NodeList::make(self, nodes).map_err(|why| DomainError::NoMemory { why })?;
+        let list =
+            NodeList::make(self, nodes, node).map_err(|why| DomainError::NoMemory { why })?;
         let locked = record.lock(self.platform(), domain);
         let result = locked.known();
         let gone = if result.is_ok() {

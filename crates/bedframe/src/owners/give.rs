@@ -200,6 +200,15 @@ impl<P: Platform> Memory<P> {
             return Ok(new);
         }
         let look = unit.chunk.look(platform);
+        // Up to where the ledger was asked last.
+        let mut given = FrameRange::EMPTY;
+        let mut is_given = |frame| {
+            if !given.contains(frame) {
+                let (range, attr) = self.asking().ask(frame);
+                given = if attr.kind() == Kind::Given { range } else { FrameRange::EMPTY };
+            }
+            given.contains(frame)
+        };
         for bit in unit.bits() {
             let frame = unit.frame(bit);
             let (word, mask) = ((bit / 64) as usize, 1 << (bit % 64));
@@ -210,7 +219,7 @@ impl<P: Platform> Memory<P> {
             let known = look.initialised_word(word) & mask != 0;
             let wrong = if look.free_word(word) & mask != 0 {
                 Some(PageState::Free)
-            } else if gift.is_leaving(record) || !known && !self.is_given(frame) {
+            } else if gift.is_leaving(record) || !known && !is_given(frame) {
                 Some(self.state(frame))
             } else {
                 None
@@ -225,11 +234,6 @@ impl<P: Platform> Memory<P> {
             }
         }
         Ok(new)
-    }
-
-    /// Whether the ledger says that a frame is boot-allocated.
-    fn is_given(&self, frame: Mfn) -> bool {
-        self.asking().ask(frame).1.kind() == Kind::Given
     }
 
     /// Gives the frames of `range`, which are counted as the domain's already, and says that none are on
@@ -301,7 +305,7 @@ impl<'a, P: Platform> Lists<'_, 'a, P> {
         };
         let id = self.domain.id();
         if unit.is_whole() {
-            let plain = opened.is_plainly_used();
+            let plain = opened.is_plainly_used() || opened.admit_all(new);
             if plain {
                 opened.set_whole(gift.record(Record::NONE, id));
             }

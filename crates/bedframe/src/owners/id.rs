@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::credits::Scope;
+
 /// The number of a domain, as the kernel chooses it: any 32 bits. What a domain is, is the kernel's
 /// affair; here it owns frames.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -53,4 +55,15 @@ impl DomainCounts {
     pub const fn frames(&self) -> u64 {
         self.accounted.saturating_add(self.extra).saturating_add(self.lent)
     }
+}
+
+/// What was said of a domain, but for its quota.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct DomainTerms {
+    /// How many address bits must be enough to reach every frame of it: 64 and more are no limit.
+    pub width: u32,
+    /// Of what memory it claims, if it has [claimed](crate::Memory::claim) any.
+    pub claims: Scope,
+    /// How many nodes it prefers.
+    pub nodes: u32,
 }

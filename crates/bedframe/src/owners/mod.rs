@@ -28,7 +28,7 @@ mod walk;
 pub(crate) use audit::Wrong;
 pub use back::GivenBack;
 pub use error::{DomainError, OwnerError, OwnerRefusal};
-pub use id::{Accounting, DomainCounts, DomainId};
+pub use id::{Accounting, DomainCounts, DomainId, DomainTerms};
 pub(crate) use place::default_width;
 pub use references::Ownership;
 pub use relinquish::Relinquished;

@@ -33,20 +33,20 @@ impl NodeList {
         self.count
     }
 
-    /// A list of `nodes`.
+    /// A list of `count` nodes.
     pub(super) fn make<P: Platform>(
         memory: &Memory<P>,
-        nodes: &[NodeId],
+        count: u32,
+        node: impl Fn(u32) -> NodeId,
     ) -> Result<Self, AllocError> {
-        let nodes = nodes.get(..u32::MAX as usize).unwrap_or(nodes);
-        let list = Self { first: Link::NONE, count: nodes.len() as u32 };
-        if nodes.is_empty() {
+        let list = Self { first: Link::NONE, count };
+        if count == 0 {
             return Ok(list);
         }
         let range = memory.alloc(&Request::frames(list.frames()).pool(Pool::Xen))?;
         let list = Self { first: Link::to(range.start()), ..list };
-        for (place, node) in list.places(memory.platform()).iter().zip(nodes) {
-            place.store(node.0, Ordering::Relaxed);
+        for (place, to) in (0..).zip(list.places(memory.platform())) {
+            to.store(node(place).0, Ordering::Relaxed);
         }
         Ok(list)
     }

@@ -25,7 +25,7 @@ pub struct Ownership {
 }
 
 impl Ownership {
-    pub(super) fn of(record: crate::index::Record) -> Option<Self> {
+    pub(crate) fn of(record: crate::index::Record) -> Option<Self> {
         Some(Self {
             domain: record.owner()?,
             accounting: record.accounting(),

@@ -26,12 +26,14 @@ impl Snapshot {
         nodes.dedup();
         let mut free = Vec::new();
         memory.each_free_run(|run, node| free.push((run, node)));
+        let states: Vec<_> = states_of.iter().map(|frame| (frame, memory.state(frame))).collect();
+        check_runs(memory, &map, &states);
         Self {
             counts: memory.statistics(),
             nodes: nodes.into_iter().map(|node| (node, memory.node_statistics(node))).collect(),
             map,
             free,
-            states: states_of.iter().map(|frame| (frame, memory.state(frame))).collect(),
+            states,
         }
     }
 
@@ -57,5 +59,26 @@ impl Snapshot {
         assert_eq!(before.nodes, self.nodes, "{what}: counts of nodes");
         assert_eq!(before.map, self.map, "{what}: map");
         assert_eq!(before.free, self.free, "{what}: free runs");
+    }
+}
+
+/// Runs say of each frame what is said of it by itself.
+fn check_runs<P: Platform>(
+    memory: &Memory<P>,
+    map: &[(FrameRange, RangeKind, Option<NodeId>)],
+    states: &[(Mfn, PageState)],
+) {
+    let (Some((start, _)), Some((last, _))) = (states.first(), states.last()) else { return };
+    let mut at = *start;
+    while at <= *last {
+        let run = memory.run_at(at);
+        assert!(run.frames.start() == at && !run.frames.is_empty(), "{at}: {run:?}");
+        let (_, kind, node) = map.iter().find(|(range, ..)| range.contains(at)).unwrap();
+        assert_eq!(run.node, *node, "{run:?}");
+        assert!(run.kind == *kind || node.is_none(), "{run:?}");
+        for (frame, state) in states.iter().filter(|(frame, _)| run.frames.contains(*frame)) {
+            assert_eq!(run.state, *state, "{frame}: {run:?}");
+        }
+        at = run.frames.end();
     }
 }

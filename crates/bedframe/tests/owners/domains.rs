@@ -1,8 +1,8 @@
 //! Domains come and go.
 
 use bedframe::{
-    AllocError, ClaimError, DomainCounts, DomainError, DomainId, Memory, Mfn, NodeId, Pool,
-    Request, Scope,
+    AllocError, ClaimError, DomainCounts, DomainError, DomainId, DomainTerms, Memory, Mfn, NodeId,
+    Pool, Request, Scope,
 };
 use bedframe_hosted::{HostedMemory, HostedPlatform};
 
@@ -24,6 +24,58 @@ fn a_domain_is_what_was_asked_for() {
     world.memory.set_quota(A, 9).unwrap();
     assert_eq!(world.counts(A).quota, 9);
     world.check();
+}
+
+/// All there are, by number, each as it is; and what is called may make and end others.
+#[test]
+fn every_domain_is_told_of() {
+    let world = World::early();
+    world.memory.each_domain(|domain, _| panic!("there is no domain {domain}"));
+    world.memory.start(1).unwrap();
+    let numbers = [FAR.0, 1 << 14, 0, 33, 31, 1 << 30, 1 << 5, 2];
+    for number in numbers {
+        world.memory.create_domain(DomainId(number), u64::from(number) + 1).unwrap();
+    }
+    world.memory.kill_domain(DomainId(31)).unwrap();
+    let mut seen = Vec::new();
+    world.memory.each_domain(|domain, counts| {
+        assert_eq!(world.memory.domain(domain), Some(counts), "it is not locked");
+        assert_eq!((counts.quota, counts.dying), (u64::from(domain.0) + 1, domain.0 == 31));
+        if domain.0 == 2 {
+            world.memory.destroy_domain(DomainId(31)).unwrap();
+            world.memory.create_domain(DomainId(34), 35).unwrap();
+        }
+        seen.push(domain.0);
+    });
+    assert_eq!(seen, [0, 2, 32, 33, 34, 1 << 14, 1 << 30, FAR.0]);
+}
+
+/// What was said of a domain can be read; of one that is not there, nothing.
+#[test]
+fn terms_are_as_they_were_set() {
+    let world = World::new();
+    let terms = |width, claims, nodes| Some(DomainTerms { width, claims, nodes });
+    assert_eq!(world.memory.domain_terms(A), terms(64, Scope::Machine, 0));
+    world.memory.set_width(A, 33).unwrap();
+    world.memory.set_affinity(A, &[NodeId(2), NodeId(0), NodeId(2)]).unwrap();
+    world.memory.claim(A, Scope::Node(NodeId(2)), 5).unwrap();
+    assert_eq!(world.memory.domain_terms(A), terms(33, Scope::Node(NodeId(2)), 3));
+    let memory = &world.memory;
+    let nodes = |domain| (0..5).map_while(move |place| memory.preferred_node(domain, place));
+    assert_eq!(nodes(A).collect::<Vec<_>>(), [NodeId(2), NodeId(0), NodeId(2)]);
+    assert_eq!((nodes(B).count(), world.memory.preferred_node(A, u32::MAX)), (0, None));
+    world.memory.set_affinity_with(B, 1200, |place| NodeId(place % 3)).unwrap();
+    assert_eq!(world.memory.preferred_node(B, 1199), Some(NodeId(2)));
+    assert_eq!(world.memory.preferred_node(B, 1200), None);
+    let unknown = DomainError::UnknownNode { node: NodeId(7) };
+    let seven = |place| NodeId(if place == 1199 { 7 } else { 0 });
+    assert_eq!(world.memory.set_affinity_with(B, 1200, seven), Err(unknown));
+    assert_eq!(world.memory.preferred_node(B, 1199), Some(NodeId(2)), "as it was");
+    world.memory.kill_domain(B).unwrap();
+    assert_eq!(nodes(B).count(), 5, "it is dying, and still there");
+    world.memory.destroy_domain(B).unwrap();
+    assert_eq!((world.memory.domain_terms(B), world.memory.preferred_node(B, 0)), (None, None));
+    assert_eq!(world.memory.domain_terms(DomainId(1234)), None);
 }
 
 /// Numbers all over, so that every level of the table has its turn; records are used anew.

@@ -124,9 +124,19 @@ impl World {
         self.memory.validate().unwrap_or_else(|found| panic!("{found}"));
         let interrupts = interrupt_count();
         assert_eq!((interrupts.depth, interrupts.mismatched), (0, 0));
+        let owners: Vec<_> = range(0, 8800).iter().map(|frame| self.memory.owner(frame)).collect();
+        let mut at = Mfn::ZERO;
+        while at < Mfn::new(8800) {
+            let run = self.memory.run_at(at);
+            for frame in run.frames.intersect(range(0, 8800)).iter() {
+                assert_eq!(run.ownership, owners[frame.get() as usize], "{frame}: {run:?}");
+                assert_eq!(run.references, self.memory.references(frame), "{frame}: {run:?}");
+            }
+            at = run.frames.end();
+        }
         State {
             all: Snapshot::take(&self.memory, range(0, 8800)),
-            owners: range(0, 8800).iter().map(|frame| self.memory.owner(frame)).collect(),
+            owners,
             domains: ALL.iter().map(|domain| self.memory.domain(*domain)).collect(),
             lists: ALL.iter().map(|domain| self.list(*domain)).collect(),
         }

@@ -23,6 +23,7 @@ mod packing;
 mod refusals;
 mod release;
 mod review;
+mod runs;
 mod threads;
 mod types;
 mod values;

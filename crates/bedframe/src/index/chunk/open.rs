@@ -93,6 +93,17 @@ impl<'a, P: Platform> Opened<'a, '_, P> {
         }
     }
 
+    /// The same for all frames of the chunk, if all are `new` and none has a record: from now on it is like one
+    /// that was handed out in one piece. False if it is not such a chunk.
+    pub(crate) fn admit_all(&mut self, new: &[u64; WORDS]) -> bool {
+        let suits = self.now.is(ChunkState::Untouched) && !self.now.is_exceptional();
+        let all = suits && new.iter().all(|new| *new == FULL);
+        if all {
+            self.now = self.now.with_state(ChunkState::WholeUsed);
+        }
+        all
+    }
+
     /// Writes the record of frame `bit`.
     pub(crate) fn set(&mut self, bit: u32, record: Record) {
         self.now = self.chunk.write_record(self.records, self.now, bit, record);
