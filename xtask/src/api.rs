@@ -1,4 +1,4 @@
-//! The public interface of the library as text, one line for each thing: `docs/api/bedframe.txt`.
+//! The public interface of what a kernel links as text, one line for each thing: `docs/api/`.
 //!
 //! Made from the sources on the stable compiler, so that every run of the checks can compare it: whoever
 //! adds, removes or changes a public item, a signature, a derive or an implementation sees it in the
@@ -19,20 +19,29 @@ use syn::{
 use crate::source::{self, Source, attributes, ships};
 use crate::unsafes::last_name;
 
-/// Where the text is kept.
+/// Where the texts are kept.
 pub const SNAPSHOT: &str = "docs/api/bedframe.txt";
-/// How it is made.
+pub const LIVE: &str = "docs/api/bedframe-live.txt";
+/// How they are made.
 pub const COMMAND: &str = "cargo xtask api";
 
-const LIBRARY: &str = "crates/bedframe/src/lib.rs";
-
-/// The text as it should be.
+/// The library's text as it should be.
 pub fn snapshot() -> Result<String> {
-    let sources = source::sources(LIBRARY)?;
-    let lib = sources.iter().find(|source| source.path == LIBRARY).context("no lib.rs")?;
+    of("bedframe")
+}
+
+/// That of live hand-over.
+pub fn live() -> Result<String> {
+    of("bedframe-live")
+}
+
+fn of(package: &str) -> Result<String> {
+    let root = format!("crates/{package}/src/lib.rs");
+    let sources = source::sources(&root)?;
+    let lib = sources.iter().find(|source| source.path == root).context("no lib.rs")?;
     let text = listed(&exports(&lib.items)?, &sources)?;
     Ok(format!(
-        "The public interface of the library, made by `{COMMAND}` from its sources.\n\
+        "The public interface of {package}, made by `{COMMAND}` from its sources.\n\
          A diff of this file is a change of the interface; `cargo xtask test --only audit` fails while it \
          is out of date.\n\n{text}"
     ))

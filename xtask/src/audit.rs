@@ -16,19 +16,20 @@ struct Page {
     command: &'static str,
 }
 
-const PAGES: [Page; 3] = [
+const PAGES: [Page; 4] = [
     Page { path: history::PAGE, make: history::page, command: history::COMMAND },
     Page { path: unsafes::PAGE, make: unsafes::page, command: unsafes::COMMAND },
     Page { path: api::SNAPSHOT, make: api::snapshot, command: api::COMMAND },
+    Page { path: api::LIVE, make: api::live, command: api::COMMAND },
 ];
 
-/// Writes the page at `path` anew.
-pub fn write(path: &str) -> Result<ExitCode> {
-    for page in PAGES.iter().filter(|page| page.path == path) {
+/// Writes the pages that `command` makes anew.
+pub fn write(command: &str) -> Result<ExitCode> {
+    for page in PAGES.iter().filter(|page| page.command == command) {
         let file = root().join(page.path);
         fs::create_dir_all(file.parent().unwrap_or(root()))?;
         fs::write(&file, (page.make)()?).with_context(|| page.path.to_string())?;
-        println!("{path}");
+        println!("{}", page.path);
     }
     Ok(ExitCode::SUCCESS)
 }

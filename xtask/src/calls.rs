@@ -8,9 +8,10 @@ use anyhow::{Context, Result, ensure};
 use crate::line::{Line, root};
 use crate::source::files_below;
 
-/// Public functions of the library that the program does not call.
+/// Public functions of the library, and of live hand-over, that the program does not call.
 pub fn uncalled() -> Result<Vec<String>> {
-    let library = text_below(&root().join("crates/bedframe/src"))?;
+    let text = |package: &str| text_below(&root().join("crates").join(package).join("src"));
+    let library = text("bedframe")? + &text("bedframe-live")?;
     let program = text_below(&root().join("checks/no-panic/src"))?;
     ensure!(!library.is_empty() && !program.is_empty(), "no sources to compare");
     Ok(public_functions(&library)

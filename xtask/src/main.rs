@@ -81,7 +81,7 @@ enum Chore {
     },
     /// Writes docs/unsafe.md: every use of unsafe with its obligations.
     Unsafe,
-    /// Writes docs/api/bedframe.txt: the library's public interface.
+    /// Writes docs/api: the public interface of what a kernel links.
     Api,
     /// Runs many threads on one memory and checks what is in every frame.
     Stress {
@@ -116,10 +116,10 @@ fn main() -> ExitCode {
             }));
         }
         Chore::Mutants { .. } => (vec!["mutants".to_string()], false),
-        Chore::History => return ended(audit::write(history::PAGE)),
+        Chore::History => return ended(audit::write(history::COMMAND)),
         Chore::Coverage { missed, last } => return ended(coverage::run(missed, last)),
-        Chore::Unsafe => return ended(audit::write(unsafes::PAGE)),
-        Chore::Api => return ended(audit::write(api::SNAPSHOT)),
+        Chore::Unsafe => return ended(audit::write(unsafes::COMMAND)),
+        Chore::Api => return ended(audit::write(api::COMMAND)),
         Chore::Stress { args } => return ended(stress::stress(&args)),
         Chore::Tsan => return ended(stress::tsan()),
         Chore::Fuzz { minutes, target } => return ended(fuzz::fuzz(minutes, &target)),

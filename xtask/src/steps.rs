@@ -89,7 +89,7 @@ fn test() -> Result<Outcome> {
 
 fn test_release() -> Result<Outcome> {
     // What programs do does not depend on how they are optimised, and they take long to be.
-    let library = "-p bedframe -p bedframe-model -p bedframe-hosted";
+    let library = "-p bedframe -p bedframe-live -p bedframe-model -p bedframe-hosted";
     all([Line::new(&format!("cargo test {library} --no-fail-fast --release --lib --tests"))])
 }
 

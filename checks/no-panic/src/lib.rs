@@ -1,8 +1,9 @@
-//! Every public call of Bedframe, with inputs that the compiler cannot foresee.
+//! Every public call of Bedframe, and of live hand-over, with inputs that the compiler cannot foresee.
 #![no_std]
 
 mod claims;
 mod life;
+mod live;
 mod machine;
 mod owners;
 mod vmap;
@@ -70,7 +71,8 @@ pub fn every_call() -> Result<(), Wrong> {
     words()?;
     texts()?;
     platform()?;
-    life::every_variant()
+    life::every_variant()?;
+    live::hand_over()
 }
 
 fn words() -> Result<(), Wrong> {
