@@ -45,6 +45,14 @@ impl Ledger {
         &self.held
     }
 
+    /// What is held and nobody's, in ascending order.
+    pub(crate) fn nobodys(&self) -> Vec<FrameRange> {
+        let nobodys = self.held.iter().filter(|held| held.owner.is_none());
+        let mut ranges: Vec<_> = nobodys.map(|held| held.range).collect();
+        ranges.sort_by_key(|range| range.start());
+        ranges
+    }
+
     /// Frames in use, those included that live by references alone.
     pub(crate) fn frames(&self) -> u64 {
         let dropped = self.referred.values().filter(|one| one.dropped.is_some()).count();

@@ -11,6 +11,7 @@ mod books;
 mod bytes;
 mod calls;
 mod ledger;
+mod live;
 mod machine;
 mod model;
 mod owners;
@@ -19,6 +20,7 @@ mod scenario;
 mod world;
 
 pub use books::{books, handover};
+pub use live::{live, stream};
 pub use model::model;
 pub use parsers::{bytes, fdt, hmat, limine, madt, multiboot2, pvh, root, slit, srat, text, uefi};
 pub use scenario::scenario;
@@ -27,10 +29,12 @@ pub use scenario::scenario;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 16] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("model", model),
     ("books", books),
     ("handover", handover),
+    ("live", live),
+    ("stream", stream),
     ("scenario", scenario),
     ("text", text),
     ("fdt", fdt),

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::atomic::Ordering::Relaxed;
 
-use bedframe::{CpuId, DomainId, FrameRange, Memory, Mfn, NodeId, PageState, ScrubPolicy};
+use bedframe::{CpuId, DomainId, FrameRange, Memory, Mfn, NodeId, PageState, ScrubPolicy, XenHeap};
 use bedframe_hosted::{HostedPlatform, interrupt_count, set_cpu, set_node};
 
 use crate::bytes::Bytes;
@@ -32,9 +32,38 @@ pub(crate) fn moment() {
     }
 }
 
+/// What an instance is told when it is made.
+#[derive(Clone, Copy)]
+pub(crate) struct Instance {
+    policy: ScrubPolicy,
+    pattern: bool,
+    records: bool,
+    frame_zero: bool,
+    xen_heap: XenHeap,
+}
+
+impl Instance {
+    /// One of which nothing is known.
+    pub(crate) fn empty(&self, platform: &HostedPlatform) -> Memory<Machine> {
+        let mut memory = Memory::new(Machine(platform.clone())).scrub_on_free(self.policy);
+        if self.pattern {
+            memory = memory.check_scrubbed(0x6b6b_6b6b_6b6b_6b6b);
+        }
+        if self.records {
+            memory = memory.with_records();
+        }
+        if self.frame_zero {
+            memory = memory.hand_out_frame_zero();
+        }
+        memory.set_xen_heap(self.xen_heap).unwrap();
+        memory
+    }
+}
+
 /// A machine, and everything that is known of it.
 pub(crate) struct World {
     pub(crate) memory: Memory<Machine>,
+    pub(crate) instance: Instance,
     pub(crate) platform: HostedPlatform,
     pub(crate) ledger: RefCell<Ledger>,
     bytes: RefCell<Bytes>,
@@ -74,19 +103,16 @@ impl World {
         }
         let policy = [ScrubPolicy::Always, ScrubPolicy::Dying, ScrubPolicy::Never];
         let policy = policy[(setting >> 1) as usize % 3];
-        let mut memory = Memory::new(Machine(platform.clone())).scrub_on_free(policy);
-        if setting & 32 != 0 {
-            memory = memory.check_scrubbed(0x6b6b_6b6b_6b6b_6b6b);
-        }
-        if setting & 0xc0 != 0 {
-            memory = memory.with_records();
-        }
-        if layout.frame_zero {
-            memory = memory.hand_out_frame_zero();
-        }
-        memory.set_xen_heap(layout.xen_heap).unwrap();
+        let instance = Instance {
+            policy,
+            pattern: setting & 32 != 0,
+            records: setting & 0xc0 != 0,
+            frame_zero: layout.frame_zero,
+            xen_heap: layout.xen_heap,
+        };
         let world = Rc::new(World {
-            memory,
+            memory: instance.empty(&platform),
+            instance,
             platform,
             ledger: RefCell::default(),
             bytes: RefCell::new(bytes),
@@ -125,6 +151,25 @@ impl World {
         }
         world.finish();
         WORLD.set(Weak::new());
+    }
+
+    /// The same, and every few calls another instance takes over.
+    pub(crate) fn run_replaced(data: &[u8]) {
+        let Some(mut world) = World::new(data, false) else { return };
+        let mut calls = 0;
+        while !world.bytes.borrow().is_empty() && calls < CALLS {
+            if world.below(8) == 0 {
+                let Some(memory) = world.successor() else { break };
+                let next = Rc::into_inner(world).expect("nobody else knows of it");
+                world = Rc::new(World { memory, ..next });
+                world.move_books();
+            } else {
+                world.call();
+            }
+            world.check();
+            calls += 1;
+        }
+        world.finish();
     }
 
     /// Draws.
