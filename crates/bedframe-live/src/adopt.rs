@@ -87,7 +87,8 @@ pub struct Adopted {
 
 impl Stream<'_> {
     /// Tells `memory` of all memory: RAM, what is reserved in it or bad, and what is in use. To be called
-    /// before [`Memory::start`]. Where what stays is scattered, what lies between stays for now as well, until
+    /// before [`Memory::start`], with the variant of the Xen heap that there was: lent frames go back there. Where
+    /// what stays is scattered, what lies between stays for now as well, until
     /// [`Stream::finish`] frees it.
     ///
     /// # Errors

@@ -56,7 +56,7 @@ impl<E: core::error::Error> core::error::Error for DescribeError<E> {}
 /// Describes all of `memory`, and returns how many bytes that took. `write` gets them, 40 at a time.
 ///
 /// What a domain has stays, and so do frames that somebody refers to, what is reserved, withdrawn or broken.
-/// Of the rest that is in use or boot-allocated, only `kept` stays, in ascending order: the next
+/// Of the rest that is in use or boot-allocated, only `kept` stays, ranges in ascending order: the next
 /// instance's image, what devices write to, and the memory that the stream itself is written to. Everything else
 /// is free to the next instance: this one's heap, and its books.
 ///
@@ -243,7 +243,9 @@ fn joined(before: OnNode, next: OnNode) -> OnNode {
 /// What is said of a run, if it is not free to the next instance.
 fn frames_record<E>(run: FrameRun, kept: bool) -> Result<Option<OnNode>, DescribeError<E>> {
     let stays = kept || run.ownership.is_some() || run.references > 0;
+    let not_in_use = || DescribeError::NotInUse { frame: run.frames.start(), state: run.state };
     let marks = match (run.state, run.kind) {
+        (PageState::Broken | PageState::Offlined, _) if kept => return Err(not_in_use()),
         (PageState::Absent, RangeKind::Bad) | (PageState::Broken, _) => marks::BAD,
         (PageState::Absent | PageState::Reserved, RangeKind::Reserved) => marks::RESERVED,
         (PageState::Absent | PageState::Reserved, RangeKind::Releasable) => marks::RELEASABLE,
@@ -253,9 +255,7 @@ fn frames_record<E>(run: FrameRun, kept: bool) -> Result<Option<OnNode>, Describ
         // Whoever has it is not there any more when it is asked for.
         (PageState::Offlining | PageState::Offlined, _) => marks::OFFLINED,
         (PageState::BrokenOfflining, _) => marks::BAD,
-        (state, _) if kept => {
-            return Err(DescribeError::NotInUse { frame: run.frames.start(), state });
-        }
+        _ if kept => return Err(not_in_use()),
         _ => return Ok(None),
     };
     let (mut all, mut number, mut references) = (marks, 0, 0);

@@ -31,7 +31,7 @@
 //! whenever it likes.
 //!
 //! Not: contents, which stay where they are; the order in which a domain's frames are walked; which free
-//! frames are scrubbed (none is believed to be); what is watched; [`Claim`](bedframe::Claim)s that a kernel
+//! frames are scrubbed (none is believed to be); what is watched; the reserve of low memory; [`Claim`](bedframe::Claim)s that a kernel
 //! holds; mappings; and stamps of TLB flushes: whoever replaces a hypervisor flushes all of it.
 #![no_std]
 #![deny(missing_docs, unsafe_code)]

@@ -223,6 +223,15 @@ fn only_what_is_in_use_is_kept() {
     old.memory.free(single(start + 4)).unwrap();
     not(mine, start + 4, PageState::Free);
     not(range(10_000_000, 10_000_001), 10_000_000, PageState::Absent);
+    let gone = old.memory.alloc(&Request::frames(2)).unwrap();
+    let (first, second) = (gone.start(), gone.start().saturating_add(1));
+    old.memory.free(gone).unwrap();
+    old.memory.offline(first).unwrap();
+    old.memory.mark_broken(second).unwrap();
+    not(gone, first.get(), PageState::Offlined);
+    not(single(second.get()), second.get(), PageState::Broken);
+    old.memory.offline(mine.start()).unwrap();
+    assert!(kept(&[range(start, start + 3)]).is_ok(), "it is on its way, and in use");
     let metadata = old.runs().into_iter().find(|run| run.state == PageState::Metadata).unwrap();
     not(metadata.frames, metadata.frames.start().get(), PageState::Metadata);
 }
