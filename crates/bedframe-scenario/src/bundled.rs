@@ -35,4 +35,5 @@ bundled! {
     "deficit-repaid.toml",
     "low-memory-notice.toml",
     "flushes-put-off.toml",
+    "guests-outlive-their-hypervisor.toml",
 }

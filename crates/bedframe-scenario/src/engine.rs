@@ -10,6 +10,7 @@ use bedframe_hosted::{HostedPlatform, set_cpu, set_node};
 use toml::Spanned;
 
 use crate::error::BadScenario;
+use crate::instance::Instance;
 use crate::machine::{PolicyName, Site};
 use crate::report::{Contradiction, Report, StepReport};
 use crate::scenario::Scenario;
@@ -57,22 +58,30 @@ impl Scenario {
         set_cpu(CpuId(0));
         set_node(NodeId(0));
         let site = Site::new(self)?;
-        let mut memory: Memory<HostedPlatform> = Memory::new(site.platform.clone());
-        if self.table.machine.as_ref().frame_zero {
-            memory = memory.hand_out_frame_zero();
-        }
-        if self.table.machine.as_ref().records {
-            memory = memory.with_records();
-        }
-        if let Some(name) = self.table.machine.as_ref().scrub_on_free {
-            memory = memory.scrub_on_free(name.policy());
-        }
-        site.tell(&memory).map_err(|error| {
+        let table = self.table.machine.as_ref();
+        let empty = || {
+            let mut memory: Memory<HostedPlatform> = Memory::new(site.platform.clone());
+            if table.frame_zero {
+                memory = memory.hand_out_frame_zero();
+            }
+            if table.records {
+                memory = memory.with_records();
+            }
+            if let Some(name) = table.scrub_on_free {
+                memory = memory.scrub_on_free(name.policy());
+            }
+            // Nothing is known of it yet: not refused.
+            let _ = memory.set_xen_heap(site.xen_heap);
+            memory
+        };
+        let first = empty();
+        site.tell(&first).map_err(|error| {
             self.bad_machine(format!("expected memory that can be used: {error}"))
         })?;
-        let policy = self.table.machine.as_ref().scrub_on_free.map(PolicyName::policy);
+        let first = Instance::new(first);
+        let policy = table.scrub_on_free.map(PolicyName::policy);
         let scrubs = policy.unwrap_or_default() == ScrubPolicy::Always;
-        let world = World::new(&memory, site.xen_heap, &self.domains, scrubs);
+        let world = World::new(&first, &empty, site.xen_heap, &self.domains, scrubs);
         let mut engine = Engine { scenario: self, world: &world, marks: BTreeMap::new() };
         let report = engine.run(site.describe(), watch);
         set_cpu(CpuId(0));
@@ -191,11 +200,11 @@ impl Engine<'_, '_> {
         match &step.what {
             What::Look => Ok(0),
             What::Action(action) => {
-                let before = step.refused.as_ref().map(|_| self.world.memory.statistics());
+                let before = step.refused.as_ref().map(|_| self.world.memory().statistics());
                 let done = scope.tally.done;
                 act(action, step, self.world, scope)?;
                 if let Some(before) = before.filter(|_| scope.tally.done == done) {
-                    let after = self.world.memory.statistics();
+                    let after = self.world.memory().statistics();
                     if before != after {
                         let expected =
                             format!("nothing changed by calls that are refused: {before:?}");
@@ -279,7 +288,7 @@ impl Engine<'_, '_> {
         let sound = |result: Result<(), String>| {
             result.map_err(|error| Wrong::new("memory that agrees with itself", error))
         };
-        sound(self.world.memory.validate().map_err(|error| error.to_string()))?;
+        sound(self.world.memory().validate().map_err(|error| error.to_string()))?;
         if let Some(window) = self.world.window.get() {
             sound(window.validate())?;
         }
@@ -300,7 +309,7 @@ impl Engine<'_, '_> {
 impl Engine<'_, '_> {
     /// What is claimed is what domains claim, and with what is not it makes up what is free.
     fn sum_claims(&self) -> Result<(), Wrong> {
-        let memory = self.world.memory;
+        let memory = self.world.memory();
         let Some(counts) = memory.claims(bedframe::Scope::Machine) else { return Ok(()) };
         let domains = self.scenario.domains.values();
         let domains = domains.filter_map(|id| memory.domain(DomainId(*id)));
@@ -315,7 +324,7 @@ impl Engine<'_, '_> {
 
     /// What a walk over each domain finds is what its counters say, and its own.
     fn walk_domains(&self) -> Result<(), Wrong> {
-        let memory = self.world.memory;
+        let memory = self.world.memory();
         for (name, id) in &self.scenario.domains {
             let Some(counts) = memory.domain(DomainId(*id)) else { continue };
             let broken =

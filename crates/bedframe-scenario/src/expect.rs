@@ -193,7 +193,7 @@ impl Expect {
     fn judge_domains(&self, world: &World<'_>) -> Result<u64, Wrong> {
         let mut done = 0;
         for (name, expect) in self.domain.iter().flat_map(|domains| &domains.0) {
-            let counts = world.memory.domain(world.domain(name.get()));
+            let counts = world.memory().domain(world.domain(name.get()));
             let found = [counts.is_some(), counts.is_some_and(|counts| counts.dying)];
             for ((what, expected), found) in
                 [("exists", expect.exists), ("dying", expect.dying)].into_iter().zip(found)
@@ -213,7 +213,7 @@ impl Expect {
         let mut done = 0;
         for (frames, State(state)) in pairs(&self.state) {
             for frame in scope.frames(frames).into_iter().flat_map(|range| range.iter()) {
-                let found = world.memory.state(frame);
+                let found = world.memory().state(frame);
                 if found != *state {
                     return Err(Wrong::new(
                         format!("{frames}: every frame {state}"),
@@ -226,7 +226,7 @@ impl Expect {
         for (frames, owner) in pairs(&self.owner) {
             let owner = owner.domain(world);
             for frame in scope.frames(frames).into_iter().flat_map(|range| range.iter()) {
-                let found = world.memory.owner(frame).map(|ownership| ownership.domain);
+                let found = world.memory().owner(frame).map(|ownership| ownership.domain);
                 if found != owner {
                     let whose = |owner: Option<DomainId>| {
                         owner.map_or("nobody's".into(), |owner| format!("domain {owner}'s"))
@@ -263,11 +263,11 @@ impl Expect {
             Ok::<_, Wrong>(done)
         };
         done += each("node", &self.on_node, &|frame| {
-            world.memory.range_at(frame).2.map_or(-1, |node| i128::from(node.0))
+            world.memory().range_at(frame).2.map_or(-1, |node| i128::from(node.0))
         })?;
         done += each("zone", &self.zone, &|frame| i128::from(Zone::of(frame).get()))?;
         done += each("references", &self.references, &|frame| {
-            i128::from(world.memory.references(frame))
+            i128::from(world.memory().references(frame))
         })?;
         if let Some(frames) = &self.zero {
             scope.frames(frames).into_iter().try_for_each(|range| must_be_zero(world, range))?;
@@ -282,7 +282,7 @@ impl Expect {
             let frames = scope.frames(frames).into_iter().flat_map(|range| range.iter());
             orders.extend(frames.map(|frame| (frame, -1)));
         }
-        world.memory.each_free_run(|run, _| {
+        world.memory().each_free_run(|run, _| {
             if orders.range(run.start()..run.end()).next().is_none() {
                 return;
             }

@@ -34,6 +34,7 @@ mod bundled;
 mod engine;
 mod error;
 mod expect;
+mod instance;
 mod machine;
 mod reference;
 mod report;

@@ -229,7 +229,6 @@ impl Site {
     /// Tells Bedframe of all memory. Reservations come first, so that nothing of its own ever lies
     /// in one.
     pub(crate) fn tell(&self, memory: &Memory<HostedPlatform>) -> Result<(), MapError> {
-        memory.set_xen_heap(self.xen_heap)?;
         self.reserved.iter().try_for_each(|range| memory.reserve(*range))?;
         self.bad.iter().try_for_each(|range| memory.withhold_bad(*range))?;
         self.releasable.iter().try_for_each(|range| memory.reserve_releasable(*range))?;

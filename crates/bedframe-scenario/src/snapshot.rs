@@ -51,7 +51,7 @@ pub(crate) struct Counts {
 impl Snapshot {
     /// Counts. What nothing is expected of is not counted where that takes a walk of its own.
     pub(crate) fn take(scenario: &Scenario, world: &World<'_>, tally: Tally) -> Self {
-        let memory = world.memory;
+        let memory = world.memory();
         let largest = |node| {
             let counted = scenario.counts_orders.then(|| memory.free_memory(node, None));
             counted.and_then(|free| free.largest()).map(|order| order.get())

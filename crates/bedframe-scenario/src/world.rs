@@ -10,6 +10,7 @@ use bedframe_hosted::{HostedMemory, HostedPlatform};
 use crate::action::Window;
 use crate::books::{Books, Held};
 use crate::expect::must_be_zero;
+use crate::instance::{InCharge, Instance};
 use crate::value::{Frames, Refusal};
 
 /// What must hold does not.
@@ -27,7 +28,9 @@ impl Wrong {
 
 /// Memory under Bedframe, and the books on who holds what.
 pub(crate) struct World<'m> {
-    pub(crate) memory: &'m Memory<HostedPlatform>,
+    in_charge: InCharge<'m>,
+    /// Makes another instance, of which nothing is known.
+    empty: &'m (dyn Fn() -> Memory<HostedPlatform> + Sync),
     pub(crate) xen_heap: XenHeap,
     pub(crate) window: OnceLock<Window<'m>>,
     /// Whether hand-over has been done: there is no way to ask.
@@ -46,13 +49,15 @@ pub(crate) struct World<'m> {
 
 impl<'m> World<'m> {
     pub(crate) fn new(
-        memory: &'m Memory<HostedPlatform>,
+        first: &'m Instance,
+        empty: &'m (dyn Fn() -> Memory<HostedPlatform> + Sync),
         xen_heap: XenHeap,
         domains: &'m BTreeMap<String, u32>,
         scrubs: bool,
     ) -> Self {
         Self {
-            memory,
+            in_charge: InCharge::new(first),
+            empty,
             xen_heap,
             window: OnceLock::new(),
             started: AtomicBool::new(false),
@@ -64,8 +69,44 @@ impl<'m> World<'m> {
         }
     }
 
+    /// The instance that is in charge.
+    pub(crate) fn memory(&self) -> &'m Memory<HostedPlatform> {
+        self.in_charge.memory()
+    }
+
+    /// Another instance, of which nothing is known.
+    pub(crate) fn empty(&self) -> Memory<HostedPlatform> {
+        (self.empty)()
+    }
+
+    /// Lets another instance take over. Frames that the one before had for itself are gone with it.
+    pub(crate) fn succeed(&self, memory: Memory<HostedPlatform>) {
+        self.in_charge.succeed(memory);
+        let held = self.books().frames();
+        self.own.store(self.used().wrapping_sub(held), Relaxed);
+    }
+
+    /// What steps hold that is no domain's, in ascending order.
+    pub(crate) fn nobodys(&self) -> Vec<FrameRange> {
+        let held: Vec<FrameRange> = self.books().all().map(|held| held.range).collect();
+        let mut ranges = Vec::new();
+        for range in held {
+            let mut at = range.start();
+            while at < range.end() {
+                let run = self.memory().run_at(at);
+                let frames = run.frames.intersect(range);
+                if run.ownership.is_none() {
+                    ranges.push(frames);
+                }
+                at = run.frames.end();
+            }
+        }
+        ranges.sort_by_key(|range| range.start());
+        ranges
+    }
+
     pub(crate) fn contents(&self) -> &HostedMemory {
-        self.memory.platform().memory()
+        self.memory().platform().memory()
     }
 
     pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
@@ -74,7 +115,7 @@ impl<'m> World<'m> {
 
     /// Frames that the heap has handed out, or boot has.
     pub(crate) fn used(&self) -> u64 {
-        let states = self.memory.statistics();
+        let states = self.memory().statistics();
         states.in_use + states.uninitialised + states.offlining
     }
 
@@ -131,7 +172,7 @@ impl<'m> World<'m> {
     pub(crate) fn take_back_all_of(&self, domain: DomainId) -> Result<Vec<Held>, Wrong> {
         let ranges: Vec<FrameRange> = self.books().all().map(|held| held.range).collect();
         let owned =
-            |frame: &Mfn| self.memory.owner(*frame).is_some_and(|owner| owner.domain == domain);
+            |frame: &Mfn| self.memory().owner(*frame).is_some_and(|owner| owner.domain == domain);
         let mut parts = Vec::new();
         for frame in ranges.into_iter().flat_map(FrameRange::iter).filter(owned) {
             parts.extend(self.take_back(FrameRange::single(frame))?);
@@ -167,7 +208,7 @@ impl<'m> World<'m> {
     pub(crate) fn settle(&self) {
         let used = |frame: Mfn| {
             !matches!(
-                self.memory.state(frame),
+                self.memory().state(frame),
                 PageState::Free | PageState::Offlined | PageState::Broken
             )
         };

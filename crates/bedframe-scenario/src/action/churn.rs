@@ -57,7 +57,7 @@ impl Act for Churn {
                 continue;
             }
             let request = place.request(1 << order, 1 << order, &among);
-            match world.memory.alloc(&request) {
+            match world.memory().alloc(&request) {
                 Ok(range) => {
                     judge(world, &request, range)?;
                     world.hand_out(range)?;
@@ -79,6 +79,6 @@ fn free(
     range: bedframe::FrameRange,
 ) -> Result<u64, Wrong> {
     world.take_back(range)?;
-    scope.judge(&format!("free of {range}"), world.memory.free(range))?;
+    scope.judge(&format!("free of {range}"), world.memory().free(range))?;
     Ok(range.frames())
 }

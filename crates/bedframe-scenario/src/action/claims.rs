@@ -31,7 +31,7 @@ impl Act for Claim {
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
         let domain = world.domain(self.domain.get());
-        let result = world.memory.claim(domain, of(self.node), self.frames.0);
+        let result = world.memory().claim(domain, of(self.node), self.frames.0);
         scope.judge("claim", result).map(drop)
     }
 }
@@ -53,7 +53,7 @@ impl Act for ReleaseClaim {
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
         let most = self.frames.map_or(u64::MAX, |frames| frames.0);
-        let result = world.memory.release_claim(world.domain(self.domain.get()), most);
+        let result = world.memory().release_claim(world.domain(self.domain.get()), most);
         scope.judge("release_claim", result).map(drop)
     }
 }
@@ -76,7 +76,7 @@ impl Act for Watch {
     }
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
-        scope.judge("watch", world.memory.watch(of(self.node), self.low.0, self.high.0)).map(drop)
+        scope.judge("watch", world.memory().watch(of(self.node), self.low.0, self.high.0)).map(drop)
     }
 }
 
@@ -94,7 +94,7 @@ impl Act for Unwatch {
     }
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
-        world.memory.unwatch(of(self.node));
+        world.memory().unwatch(of(self.node));
         scope.tally.done += 1;
         Ok(())
     }

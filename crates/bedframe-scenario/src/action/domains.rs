@@ -28,7 +28,7 @@ impl Act for CreateDomain {
         let quota = self.quota.map_or(u64::MAX, |quota| quota.0);
         let domain = world.domain(self.name.get());
         // Bedframe's books on domains are frames that it allocates from itself.
-        let result = world.measure(|| world.memory.create_domain(domain, quota), |_| 0);
+        let result = world.measure(|| world.memory().create_domain(domain, quota), |_| 0);
         scope.judge("create_domain", result).map(drop)
     }
 }
@@ -49,7 +49,7 @@ impl Act for SetQuota {
     }
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
-        let result = world.memory.set_quota(world.domain(self.domain.get()), self.quota.0);
+        let result = world.memory().set_quota(world.domain(self.domain.get()), self.quota.0);
         scope.judge("set_quota", result).map(drop)
     }
 }
@@ -74,7 +74,7 @@ impl Act for SetAffinity {
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
         let nodes: Vec<NodeId> = self.nodes.iter().map(|node| NodeId(*node)).collect();
         let domain = world.domain(self.domain.get());
-        let result = world.measure(|| world.memory.set_affinity(domain, &nodes), |_| 0);
+        let result = world.measure(|| world.memory().set_affinity(domain, &nodes), |_| 0);
         scope.judge("set_affinity", result).map(drop)
     }
 }
@@ -95,7 +95,7 @@ impl Act for SetWidth {
     }
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
-        let result = world.memory.set_width(world.domain(self.domain.get()), self.bits);
+        let result = world.memory().set_width(world.domain(self.domain.get()), self.bits);
         scope.judge("set_width", result).map(drop)
     }
 }
@@ -115,7 +115,7 @@ impl Act for SetDmaReserve {
     }
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
-        scope.judge("set_dma_reserve", world.memory.set_dma_reserve(self.bits)).map(drop)
+        scope.judge("set_dma_reserve", world.memory().set_dma_reserve(self.bits)).map(drop)
     }
 }
 
@@ -133,7 +133,7 @@ impl Act for Kill {
     }
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
-        let result = world.memory.kill_domain(world.domain(self.domain.get()));
+        let result = world.memory().kill_domain(world.domain(self.domain.get()));
         scope.judge("kill_domain", result).map(drop)
     }
 }
@@ -161,7 +161,7 @@ impl Act for Relinquish {
         let parts = world.take_back_all_of(domain)?;
         let mut result = Ok(());
         for _ in 0..self.calls.unwrap_or(u64::MAX) {
-            let relinquished = world.memory.relinquish(domain, self.steps.unwrap_or(64));
+            let relinquished = world.memory().relinquish(domain, self.steps.unwrap_or(64));
             match scope.judge("relinquish", relinquished) {
                 Ok(Some(relinquished)) if !relinquished.done => {}
                 other => {
@@ -195,7 +195,7 @@ impl Act for DestroyDomain {
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
         let domain = world.domain(self.domain.get());
-        let result = world.measure(|| world.memory.destroy_domain(domain), |_| 0);
+        let result = world.measure(|| world.memory().destroy_domain(domain), |_| 0);
         scope.judge("destroy_domain", result).map(drop)
     }
 }

@@ -74,7 +74,7 @@ pub(super) fn judge(
         must_be_zero(world, range)?;
     }
     for frame in [range.start(), Mfn::new(range.end().get() - 1)] {
-        let (_, kind, node) = world.memory.range_at(frame);
+        let (_, kind, node) = world.memory().range_at(frame);
         let Some(node) = node else {
             return wrong(&format!("RAM, not {kind:?}"));
         };
@@ -96,7 +96,7 @@ pub(super) fn judge_refusal(
     request: &Request<'_>,
     error: AllocError,
 ) -> Result<(), Wrong> {
-    let unclaimed = |scope| world.memory.claims(scope).map_or(0, |counts| counts.unclaimed);
+    let unclaimed = |scope| world.memory().claims(scope).map_or(0, |counts| counts.unclaimed);
     let claimed = match error {
         AllocError::OutOfMemory { .. } => false,
         AllocError::Claimed { .. } if unclaimed(Scope::Machine) < request.length() => return Ok(()),
@@ -105,7 +105,7 @@ pub(super) fn judge_refusal(
     };
     let pays = |node| !claimed || unclaimed(Scope::Node(node)) >= request.length();
     let mut found = None;
-    world.memory.each_free_run(|run, node| {
+    world.memory().each_free_run(|run, node| {
         if found.is_none() && is_allowed(world, request, run, node) && pays(node) {
             let run = run.intersect(request.within());
             let start = run.start().get().checked_next_multiple_of(request.alignment());

@@ -125,16 +125,16 @@ impl Act for Alloc {
             scope.advance(done, self.count.unwrap_or(0));
             let result: Result<FrameRange, OwnerError> = if let Some(domain) = &self.domain {
                 let domain = world.domain(domain.get());
-                world.memory.alloc_for(domain, &request, accounting(self.extra))
+                world.memory().alloc_for(domain, &request, accounting(self.extra))
             } else if self.by_address {
-                let pointer = world.memory.alloc_xen_heap_with(&request);
+                let pointer = world.memory().alloc_xen_heap_with(&request);
                 pointer.map_err(OwnerError::Alloc).map(|pointer| {
-                    let first = world.memory.platform().frame_of(pointer.as_ptr());
+                    let first = world.memory().platform().frame_of(pointer.as_ptr());
                     FrameRange::from_len(first.unwrap_or(Mfn::MAX), self.length())
                         .unwrap_or(FrameRange::EMPTY)
                 })
             } else {
-                world.memory.alloc(&request).map_err(OwnerError::Alloc)
+                world.memory().alloc(&request).map_err(OwnerError::Alloc)
             };
             if let (Err(error), true) = (result, self.until_refused) {
                 scope.policy.refused = refused;
@@ -237,11 +237,11 @@ impl Act for Free {
             }
             let parts = world.take_back(*range)?;
             let result = if self.by_address {
-                let address = world.memory.platform().frame_ptr(range.start());
+                let address = world.memory().platform().frame_ptr(range.start());
                 let order = Order::covering(range.frames()).unwrap_or(Order::ZERO);
-                world.memory.free_xen_heap(address, order)
+                world.memory().free_xen_heap(address, order)
             } else {
-                world.memory.free(*range)
+                world.memory().free(*range)
             };
             if result.is_err() {
                 world.books().put_back(parts);

@@ -27,7 +27,7 @@ impl Act for Start {
     }
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
-        let result = world.memory.start(self.cpus.unwrap_or(8));
+        let result = world.memory().start(self.cpus.unwrap_or(8));
         world.started.fetch_or(result.is_ok(), Relaxed);
         scope.judge("start", result).map(drop)
     }
@@ -50,7 +50,7 @@ impl Act for AddRam {
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
         for range in &self.what.0 {
-            let added = add_ram(world.memory, *range, NodeId(self.node.unwrap_or(0)));
+            let added = add_ram(world.memory(), *range, NodeId(self.node.unwrap_or(0)));
             scope.judge(&format!("add_ram of {range}"), added)?;
         }
         Ok(())
@@ -72,7 +72,7 @@ impl Act for Reserve {
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
         for range in &self.what.0 {
-            scope.judge(&format!("reserve {range}"), world.memory.reserve(*range))?;
+            scope.judge(&format!("reserve {range}"), world.memory().reserve(*range))?;
         }
         Ok(())
     }
@@ -93,7 +93,7 @@ impl Act for ReserveReleasable {
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
         for range in &self.what.0 {
-            let reserved = world.memory.reserve_releasable(*range);
+            let reserved = world.memory().reserve_releasable(*range);
             scope.judge(&format!("reserve_releasable of {range}"), reserved)?;
         }
         Ok(())
@@ -115,7 +115,8 @@ impl Act for WithholdBad {
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
         for range in &self.what.0 {
-            scope.judge(&format!("withhold_bad of {range}"), world.memory.withhold_bad(*range))?;
+            scope
+                .judge(&format!("withhold_bad of {range}"), world.memory().withhold_bad(*range))?;
         }
         Ok(())
     }
@@ -136,7 +137,7 @@ impl Act for Release {
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
         for range in scope.frames(&self.what) {
-            scope.judge(&format!("release of {range}"), world.memory.release(range))?;
+            scope.judge(&format!("release of {range}"), world.memory().release(range))?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ mod claims;
 mod domains;
 mod find;
 mod frames;
+mod live;
 mod map;
 mod offline;
 mod owned;
@@ -138,6 +139,7 @@ macro_rules! actions {
 
 actions! {
     start: Start in map,
+    hand_over_live: HandOverLive in live,
     add_ram: AddRam in map,
     reserve: Reserve in map,
     reserve_releasable: ReserveReleasable in map,

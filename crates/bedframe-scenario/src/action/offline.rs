@@ -38,7 +38,7 @@ impl Act for Offline {
     }
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
-        each(scope, &self.what, "offline", |frame| world.memory.offline(frame))
+        each(scope, &self.what, "offline", |frame| world.memory().offline(frame))
     }
 }
 
@@ -56,7 +56,7 @@ impl Act for MarkBroken {
     }
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
-        each(scope, &self.what, "mark_broken", |frame| world.memory.mark_broken(frame))
+        each(scope, &self.what, "mark_broken", |frame| world.memory().mark_broken(frame))
     }
 }
 
@@ -74,7 +74,7 @@ impl Act for Online {
     }
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
-        each(scope, &self.what, "online", |frame| world.memory.online(frame))
+        each(scope, &self.what, "online", |frame| world.memory().online(frame))
     }
 }
 
@@ -95,9 +95,9 @@ impl Act for Trap {
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
         for range in scope.frames(&self.what) {
             if let Some(frame) =
-                range.iter().find(|frame| world.memory.state(*frame) != PageState::Broken)
+                range.iter().find(|frame| world.memory().state(*frame) != PageState::Broken)
             {
-                let found = format!("frame {frame} is {}", world.memory.state(frame));
+                let found = format!("frame {frame} is {}", world.memory().state(frame));
                 return Err(Wrong::new("frames that are broken", found));
             }
             world.trap(range)?;

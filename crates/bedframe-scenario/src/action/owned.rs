@@ -45,7 +45,7 @@ impl Act for Assign {
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
         let (domain, accounting) = (world.domain(self.domain.get()), accounting(self.extra));
-        each(scope, &self.what, "assign", |range| world.memory.assign(domain, range, accounting))
+        each(scope, &self.what, "assign", |range| world.memory().assign(domain, range, accounting))
     }
 }
 
@@ -66,7 +66,7 @@ impl Act for Steal {
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
         let domain = world.domain(self.domain.get());
-        each(scope, &self.what, "steal", |range| world.memory.steal(domain, range))
+        each(scope, &self.what, "steal", |range| world.memory().steal(domain, range))
     }
 }
 
@@ -87,7 +87,7 @@ impl Act for Lend {
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
         let domain = world.domain(self.domain.get());
-        each(scope, &self.what, "lend", |range| world.memory.lend(domain, range))
+        each(scope, &self.what, "lend", |range| world.memory().lend(domain, range))
     }
 }
 
@@ -108,7 +108,7 @@ impl Act for TakeBack {
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
         let domain = world.domain(self.domain.get());
-        each(scope, &self.what, "take_back", |range| world.memory.take_back(domain, range))
+        each(scope, &self.what, "take_back", |range| world.memory().take_back(domain, range))
     }
 }
 
@@ -120,7 +120,7 @@ pub(super) fn free(
     range: FrameRange,
 ) -> Result<(), Wrong> {
     let parts = world.take_back(range)?;
-    let result = world.memory.free_owned(domain, range);
+    let result = world.memory().free_owned(domain, range);
     let all_gone = result.is_ok_and(|back| back.gone == range.frames());
     if !all_gone {
         world.books().put_back(parts);

@@ -27,8 +27,10 @@ impl Act for Reference {
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
         for frame in scope.frames(&self.what).into_iter().flat_map(|range| range.iter()) {
             for _ in 0..self.times.unwrap_or(1) {
-                scope
-                    .judge(&format!("reference to frame {frame}"), world.memory.reference(frame))?;
+                scope.judge(
+                    &format!("reference to frame {frame}"),
+                    world.memory().reference(frame),
+                )?;
             }
         }
         Ok(())
@@ -55,7 +57,7 @@ impl Act for Unreference {
             for _ in 0..self.times.unwrap_or(1) {
                 // It may be freed by that.
                 let parts = world.take_back(FrameRange::single(frame))?;
-                let result = world.memory.unreference(frame);
+                let result = world.memory().unreference(frame);
                 world.books().put_back(parts);
                 if !scope.in_thread {
                     world.settle();

@@ -25,7 +25,7 @@ impl Act for Scrub {
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
         for done in 0..self.calls.unwrap_or(u64::MAX) {
             scope.advance(done, self.calls.unwrap_or(0));
-            let scrubbed = world.memory.scrub(self.budget.unwrap_or(64));
+            let scrubbed = world.memory().scrub(self.budget.unwrap_or(64));
             scope.tally.done += 1;
             if scrubbed.done {
                 break;

@@ -17,7 +17,7 @@ impl Act for FlushTlb {
     }
 
     fn act(&self, world: &World<'_>, scope: &mut Scope<'_>) -> Result<(), Wrong> {
-        world.memory.flush_tlb(world.memory.platform().cpu(), || {});
+        world.memory().flush_tlb(world.memory().platform().cpu(), || {});
         scope.tally.done += 1;
         Ok(())
     }

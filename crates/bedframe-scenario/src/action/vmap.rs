@@ -22,7 +22,7 @@ pub(crate) struct Window<'m> {
 
 impl<'m> Window<'m> {
     fn open(world: &World<'m>) -> Result<Self, Wrong> {
-        let memory = world.memory;
+        let memory = world.memory();
         let top = memory.alloc(&Request::order(Order::ZERO).pool(Pool::Xen));
         let top = top.map_err(|error| Wrong::new("a frame for page tables", error.to_string()))?;
         let tables = HostedWindow::new(memory.platform(), top.start(), PAGES);
