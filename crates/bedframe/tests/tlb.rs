@@ -245,6 +245,31 @@ fn hot_add_flushes_with_nothing_held() {
     memory.validate().unwrap();
 }
 
+/// The clock is one, whatever directory there is: what was flushed before memory was plugged in counts behind
+/// it.
+#[test]
+fn the_clock_goes_on_behind_hot_add() {
+    let (tlbs, asked) = (Mutex::default(), Mutex::default());
+    let memory =
+        Memory::new(Machine { hosted: hosted(), defers: true, tlbs, asked }).with_records();
+    let machine = memory.platform();
+    let add = |start, frames| {
+        let range = FrameRange::from_len(Mfn::new(start), frames).unwrap();
+        // SAFETY: the hosted machine's memory is used by nobody else.
+        unsafe { memory.add_ram(range, NodeId(0)) }.unwrap()
+    };
+    add(1024, 1024);
+    memory.start(CPUS).unwrap();
+    memory.create_domain(GUEST, u64::MAX).unwrap();
+    let block = memory.alloc_for(GUEST, &order(9), Accounting::Counted).unwrap();
+    memory.free_owned(GUEST, block).unwrap();
+    memory.flush_tlb(CpuId(1), || machine.clear(1));
+    add(2048, 2048);
+    memory.alloc(&Request::exactly(block)).unwrap();
+    assert_eq!(machine.asked(), [vec![0, 2, CPUS]]);
+    memory.validate().unwrap();
+}
+
 /// A frame that is stolen, or goes with its last reference, is stamped too.
 #[test]
 fn all_ways_out_of_a_domain_are_stamped() {

@@ -36,6 +36,13 @@ const WINDOW_BITS: u32 = 12;
 /// The most segments: the windows say in 32 bits where they lie, and they lie right behind the header.
 const MOST_SEGMENTS: u64 = (u32::MAX as u64 - FRAME_SIZE) / size_of::<Segment>() as u64;
 
+const fn can_be_located(segments: u64) -> bool {
+    segments <= MOST_SEGMENTS
+}
+
+const _: () = assert!(can_be_located(MOST_SEGMENTS) && !can_be_located(MOST_SEGMENTS + 1));
+const _: () = assert!(MOST_SEGMENTS > 80_000_000 && MOST_SEGMENTS < 90_000_000);
+
 /// What is built from what.
 pub(crate) struct Build<'a, P> {
     pub(crate) platform: &'a P,
@@ -156,13 +163,14 @@ impl<'a, P: Platform> Build<'a, P> {
                 small_arenas += bytes;
             }
         }
-        if segments + self.old_segments().len() as u64 > MOST_SEGMENTS {
+        let segments = segments + self.old_segments().len() as u64;
+        if !can_be_located(segments) {
             return Err(MapError::BadRange { range: self.fresh });
         }
         let bits = u64::BITS - last.get().leading_zeros();
         let window_shift = bits.saturating_sub(WINDOW_BITS).max(CHUNK_FRAMES.trailing_zeros());
         Ok(Sizes {
-            segments: segments + self.old_segments().len() as u64,
+            segments,
             nodes,
             // Every fresh segment may need a bank of its own.
             banks: segments + self.old_banks().len() as u64,

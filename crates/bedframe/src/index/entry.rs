@@ -322,6 +322,15 @@ mod tests {
                 let plain = next.with_exceptional(false);
                 assert_eq!(plain.is_plain(), state == Broken);
                 assert!(!next.with_exceptional(true).is_plain());
+                let uncapped = |entry: Entry| entry.is_plain_and_uncapped();
+                assert_eq!(uncapped(plain.with_cap(None)), state == Broken);
+                assert!(!uncapped(plain.with_cap(Some(5))));
+                assert!(!uncapped(next.with_cap(None).with_exceptional(true)));
+                let simple = plain.with_complete(true);
+                assert_eq!(simple.takes_back_any(), state == Broken);
+                assert!(!simple.with_clean(true).takes_back_any());
+                assert!(!simple.with_complete(false).takes_back_any());
+                assert!(!simple.with_exceptional(true).takes_back_any());
             }
         }
         for wrong in 5..8 {
@@ -339,6 +348,20 @@ mod tests {
             assert!(!entry.held_still(entry.turned()));
             assert!(!entry.held_still(Entry(entry.0 ^ 1)) && !entry.held_still(Entry(entry.0 ^ 4)));
             assert!(!entry.held_still(Entry(entry.0 ^ 1 << 31)));
+        }
+    }
+
+    #[test]
+    fn hints_are_told_apart() {
+        for entry in entries() {
+            for word in 0..8 {
+                let only = entry.with_hints(1 << word);
+                let all_but = entry.with_hints(!(1 << word));
+                for other in 0..8 {
+                    assert_eq!(only.has_hint(other), other == word);
+                    assert_eq!(all_but.has_hint(other), other != word);
+                }
+            }
         }
     }
 

@@ -46,11 +46,9 @@ impl FrameRun {
         Self { frames, state, ..self }
     }
 
-    /// The same with what is kept of each of the frames.
+    /// The same with who has each of the frames.
     fn with(self, record: Record) -> Self {
-        let state = record.leaving().map_or(self.state, |leaving| leaving.state());
-        let ownership = Ownership::of(record);
-        Self { state, ownership, references: record.count(), ..self }
+        Self { ownership: Ownership::of(record), references: record.count(), ..self }
     }
 }
 
@@ -189,6 +187,7 @@ impl<P: Platform> Memory<P> {
         if look.state == ChunkState::WholeUsed
             && (!common.is_none() || !chunk.load().is_exceptional())
         {
+            // What is about to leave has a record of its own.
             return Some(run.below(piece.end(), PageState::InUse).with(common));
         }
         let at = |bit| {

@@ -31,8 +31,18 @@ fn runs_are_as_long_as_they_are_alike() {
     assert_eq!(at(19_001), run(range(19_001, 19_010), RangeKind::Bad, None, Absent));
     assert_eq!(at(20_000).frames.end(), bedframe::Mfn::MAX);
 
+    world.memory.keep(range(12_300, 14_000)).unwrap();
     world.start();
     world.memory.release(range(9010, 9020)).unwrap();
+    assert_eq!(
+        at(12_400),
+        run(range(12_400, 14_000).intersect(range(12_288, 12_800)), usable, node, Uninitialised)
+    );
+    assert_eq!(
+        at(12_800),
+        run(range(12_800, 13_824), usable, node, Uninitialised),
+        "chunks in a row"
+    );
     let whole = world.memory.alloc(&Request::exactly(range(10_240, 10_752))).unwrap();
     let some = world.memory.alloc(&Request::exactly(range(11_270, 11_280))).unwrap();
     assert_eq!(at(8200), run(range(8200, 8704), usable, node, Free), "the rest of a chunk");

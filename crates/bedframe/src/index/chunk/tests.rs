@@ -366,6 +366,36 @@ fn the_first_record_of_a_chunk_begins_with_none() {
     assert!(!chunk.is_plainly_used() && !chunk.open(&nobody).unwrap().is_plainly_used());
 }
 
+/// Only a chunk of which no frame has been in the heap, and no frame has a record, is admitted as a whole, and only if
+/// all of it is new.
+#[test]
+fn a_chunk_is_admitted_as_a_whole_if_all_of_it_is_new() {
+    let (records, nobody) = (Records::garbage(), nobody());
+    let planes = Planes::new(0, 0, 0);
+    let chunk = Chunk { records: Some(&records), ..planes.chunk() };
+    let admitted = |entry: Entry, new: [u64; WORDS]| {
+        planes.set_entry(entry);
+        let mut opened = chunk.open(&nobody).unwrap();
+        let admitted = opened.admit_all(&new);
+        assert_eq!(opened.is_plainly_used(), admitted);
+        assert!(!opened.close());
+        admitted
+    };
+    assert!(admitted(Entry::UNTOUCHED, [FULL; WORDS]));
+    assert_eq!(planes.entry().state(), ChunkState::WholeUsed);
+    assert!(!admitted(Entry::UNTOUCHED.with_exceptional(true), [FULL; WORDS]));
+    for state in [ChunkState::Broken, ChunkState::WholeFree] {
+        assert!(!admitted(Entry::UNTOUCHED.with_state(state), [FULL; WORDS]));
+        assert_eq!(planes.entry().state(), state);
+    }
+    for word in 0..WORDS {
+        let mut new = [FULL; WORDS];
+        new[word] = FULL - 1;
+        assert!(!admitted(Entry::UNTOUCHED, new));
+    }
+    assert!(!admitted(Entry::UNTOUCHED, [0; WORDS]));
+}
+
 /// A frame with a record is nobody's to scrub, whatever the plane says.
 #[test]
 fn frames_with_records_are_not_taken_to_be_scrubbed() {
