@@ -1,5 +1,9 @@
 //! The heap's steps by themselves, as they meet what another call has done since the check.
 
+mod asked;
+mod quick;
+mod whole;
+
 use super::*;
 use crate::error::FreeRefusal;
 use crate::index::{ChunkState, OfflineRefusal, Wanted};

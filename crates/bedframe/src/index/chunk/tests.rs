@@ -131,6 +131,29 @@ fn a_word_of_zeros_takes_frames_back_where_an_entry_says_so() {
     }
 }
 
+/// What was in the heap when somebody looked may have been withdrawn when Busy has begun.
+#[test]
+fn frames_that_are_not_in_the_heap_any_more_are_not_put_back() {
+    let planes = Planes::new(0, 0b0110, 0);
+    let chunk = planes.chunk();
+    let words = Words {
+        entry: chunk.entry,
+        free: &chunk.free[0],
+        initialised: &chunk.marks.initialised[0],
+        dirty: &chunk.marks.dirty[0],
+    };
+    let put = |mask| {
+        let (entry, some) = ((words.entry, words.free), || chunk.above.some);
+        Chunk::put_under_busy(&nobody(), entry, (0, 0), mask, || Some(words), some)
+    };
+    let before = planes.entry();
+    assert_eq!((put(0b1000), put(0b1010)), (None, None));
+    assert_eq!((planes.entry(), words.free.load(Ordering::Relaxed)), (before.turned().turned(), 0));
+    assert_eq!(put(0b0100), Some(0b0100));
+    planes.set_entry(before.with_complete(true));
+    assert_eq!(put(0b1000), Some(0b1100), "all of them are");
+}
+
 #[test]
 fn hints_and_caps_go_when_they_say_too_much() {
     let planes = Planes::new(0, FULL, 0);
