@@ -49,6 +49,11 @@ impl Explained {
             _ => false,
         }
     }
+
+    /// What is explained and has not been asked for: none of that name survived.
+    pub fn rest(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|(_, count)| **count > 0).map(|(name, _)| name.as_str())
+    }
 }
 
 #[cfg(test)]
@@ -60,7 +65,9 @@ mod tests {
         let text = "# Why.\n\na.rs: replace f with ()\n    equivalent: it does nothing\n";
         let mut explained = Explained::parse(text).unwrap();
         assert!(!explained.take("b.rs: replace f with ()"));
+        assert!(explained.rest().eq(["a.rs: replace f with ()"]));
         assert!(explained.take("a.rs: replace f with ()"));
+        assert_eq!(explained.rest().count(), 0);
         assert!(!explained.take("a.rs: replace f with ()"));
     }
 

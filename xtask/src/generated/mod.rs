@@ -149,6 +149,11 @@ fn judged(
             println!("NOT CAUGHT {} (line {}{why})", mutant.what(), mutant.span.start.line);
         }
     }
+    if wanted.len() == mutants.len() {
+        for name in explained.rest() {
+            println!("EXPLAINED, and did not survive: {name}");
+        }
+    }
     println!("\n{:14} mutants  not buildable  caught  not reached  survived  explained", "");
     for (name, row) in table.into_iter().chain([("all", all)]) {
         let [mutants, refused, caught, unreached, survived, explained] = row;
