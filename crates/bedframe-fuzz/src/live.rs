@@ -76,7 +76,8 @@ pub fn stream(data: &[u8]) {
         return;
     }
     let hosted = HostedMemory::new(Mfn::new(FRAMES)).expect("a small machine");
-    let memory = Memory::new(Machine(HostedPlatform::new(hosted))).with_records();
+    let memory = Memory::new(Machine(HostedPlatform::new(hosted)));
+    let memory = memory.with_records().hand_out_frame_zero();
     // SAFETY: hosted memory, which nobody uses but through this instance.
     if unsafe { stream.begin(&memory) }.is_err() || memory.start(1).is_err() {
         return;

@@ -31,7 +31,7 @@ const KINDS: [Kind; 24] = [
     Kind::Alloc,
     Kind::Alloc,
     Kind::Alloc,
-    Kind::Alloc,
+    Kind::Keep,
     Kind::Free,
     Kind::Free,
     Kind::Free,

@@ -87,7 +87,8 @@ pub struct Adopted {
 
 impl Stream<'_> {
     /// Tells `memory` of all memory: RAM, what is reserved in it or bad, and what is in use. To be called
-    /// before [`Memory::start`], with the variant of the Xen heap that there was: lent frames go back there. Where
+    /// before [`Memory::start`], with the variant of the Xen heap that there was, since lent frames go back there, and
+    /// with [frame 0 handed out](Memory::hand_out_frame_zero) if it was. Where
     /// what stays is scattered, what lies between stays for now as well, until
     /// [`Stream::finish`] frees it.
     ///

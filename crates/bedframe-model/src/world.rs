@@ -140,12 +140,46 @@ impl World {
         self.withhold(range, FrameState::Bad)
     }
 
+    /// Says that frames are in use, RAM or not yet RAM: they are boot-allocated.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError::InUse`] with the first frame that somebody has, or of which something was said.
+    pub fn keep(&mut self, range: FrameRange) -> Result<(), MapError> {
+        let mut open = Vec::new();
+        for (piece, now) in self.states.walk(range) {
+            let said = match now {
+                FrameState::Hole => self.waiting.pieces(piece).find(|(_, said)| said.is_some()),
+                FrameState::Free => None,
+                _ => Some((piece, None)),
+            };
+            if let Some((known, _)) = said {
+                return Err(MapError::InUse { frame: known.start(), state: now.page_state() });
+            }
+            open.push((piece, now));
+        }
+        for (piece, now) in open {
+            match now {
+                FrameState::Hole => self.waiting.set(piece, FrameState::Given),
+                _ => self.take_free(piece, FrameState::Given),
+            }
+        }
+        Ok(())
+    }
+
     /// Keeps `range` from allocation, at least as strictly as `state` says: of two who withhold a
     /// frame, the stricter one wins, in whatever order they come.
     fn withhold(&mut self, range: FrameRange, state: FrameState) -> Result<(), MapError> {
         let strictness = state.strictness();
         let mut weaker = Vec::new();
         for (piece, now) in self.states.walk(range) {
+            if now == FrameState::Hole
+                && let Some((kept, _)) =
+                    self.waiting.pieces(piece).find(|(_, said)| *said == Some(FrameState::Given))
+            {
+                let (frame, state) = (kept.start(), now.page_state());
+                return Err(MapError::InUse { frame, state });
+            }
             let Some(level) = now.strictness() else {
                 let (frame, state) = (piece.start(), now.page_state());
                 return Err(MapError::InUse { frame, state });

@@ -40,9 +40,6 @@ const fn can_be_located(segments: u64) -> bool {
     segments <= MOST_SEGMENTS
 }
 
-const _: () = assert!(can_be_located(MOST_SEGMENTS) && !can_be_located(MOST_SEGMENTS + 1));
-const _: () = assert!(MOST_SEGMENTS > 80_000_000 && MOST_SEGMENTS < 90_000_000);
-
 /// What is built from what.
 pub(crate) struct Build<'a, P> {
     pub(crate) platform: &'a P,
@@ -403,3 +400,17 @@ fn chunks(frames: FrameRange) -> u64 {
 }
 
 const _: () = assert!(FRAME_SHIFT == 12 && CHUNK_FRAMES * FRAME_SIZE == 2 << 20);
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    /// The last segment begins where 32 bits still say so, behind a header of less than a frame.
+    #[test]
+    fn there_are_as_many_segments_as_windows_can_name() {
+        assert!(can_be_located(MOST_SEGMENTS) && !can_be_located(MOST_SEGMENTS + 1));
+        let end = size_of::<Header>() as u64 + MOST_SEGMENTS * size_of::<Segment>() as u64;
+        assert!(end <= u64::from(u32::MAX) && MOST_SEGMENTS > 80_000_000, "{end}");
+        assert!((size_of::<Header>() as u64) < FRAME_SIZE);
+    }
+}

@@ -104,8 +104,8 @@ impl<P: Platform> Memory<P> {
         let full = MapError::NoMetadata { frames: 1 };
         let zero = FrameRange::single(Mfn::ZERO);
         let (_, at_zero) = boot.ledger.at(&self.platform, Mfn::ZERO);
-        // A release would hand it out as well.
-        let handed_out = matches!(at_zero.kind(), Kind::Open | Kind::Releasable);
+        // A release or a free would hand it out as well.
+        let handed_out = matches!(at_zero.kind(), Kind::Open | Kind::Releasable | Kind::Given);
         let withhold = range.contains(Mfn::ZERO)
             && !self.hand_out_frame_zero
             && !at_zero.is_ram()
@@ -183,7 +183,8 @@ impl<P: Platform> Memory<P> {
 
     /// Says that `range` is in use already, by what came before this kernel, or by what came with it: the
     /// frames are from now on as if they were boot-allocated, and [`Memory::free`] takes them at any time,
-    /// in any split. RAM need not have been added there yet.
+    /// in any split. RAM need not have been added there yet. Frame 0 is reserved all the same, unless it is
+    /// [handed out](Memory::hand_out_frame_zero) like any other.
     ///
     /// # Errors
     ///

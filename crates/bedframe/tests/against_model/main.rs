@@ -23,6 +23,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => seed(Kind::Release),
         1 => seed(Kind::Reserve),
         1 => seed(Kind::ReserveReleasable),
+        1 => seed(Kind::Keep),
         1 => seed(Kind::Bad),
         1 => seed(Kind::AddRam),
         1 => seed(Kind::Start),

@@ -21,6 +21,7 @@ pub enum Kind {
     Release,
     Reserve,
     ReserveReleasable,
+    Keep,
     Bad,
     AddRam,
     Start,
@@ -133,7 +134,9 @@ impl Pair {
                 let range = self.any_range(rng);
                 self.release(range)?;
             }
-            Kind::Reserve | Kind::ReserveReleasable | Kind::Bad => self.withhold(kind, rng)?,
+            Kind::Reserve | Kind::ReserveReleasable | Kind::Bad | Kind::Keep => {
+                self.withhold(kind, rng)?
+            }
             Kind::AddRam => {
                 let range = self.any_range(rng);
                 // While the heap runs, most of it new, so that there is something to add.
@@ -299,9 +302,15 @@ impl Pair {
 
     fn withhold(&mut self, kind: Kind, rng: &mut dyn Draw) -> Outcome {
         let range = self.any_range(rng);
+        // Of frame 0 the model says from the beginning what the library says when it becomes RAM.
+        let range = match kind {
+            Kind::Keep => range.intersect(FrameRange::new(Mfn::new(1), Mfn::MAX).unwrap()),
+            _ => range,
+        };
         let ours = match kind {
             Kind::Reserve => self.memory.reserve(range),
             Kind::ReserveReleasable => self.memory.reserve_releasable(range),
+            Kind::Keep => self.memory.keep(range),
             _ => self.memory.withhold_bad(range),
         };
         // The model can still withhold RAM when the heap runs; the library leaves that to
@@ -313,6 +322,7 @@ impl Pair {
         let theirs = match kind {
             Kind::Reserve => self.model.reserve(range),
             Kind::ReserveReleasable => self.model.reserve_releasable(range),
+            Kind::Keep => self.model.keep(range),
             _ => self.model.withhold_bad(range),
         };
         prop_assert_eq!(ours, theirs, "withholding {}", range);
@@ -384,6 +394,14 @@ impl Pair {
             self.compare("the last start")?;
         }
         for range in self.live.clone() {
+            self.free(range)?;
+        }
+        // What was kept is nobody's.
+        let states = self.model.states_in(FrameRange::ALL);
+        let kept = |state: FrameState| state.free_refusal().is_none();
+        let kept: Vec<_> =
+            states.filter(|(_, state)| kept(*state)).map(|(range, _)| range).collect();
+        for range in kept {
             self.free(range)?;
         }
         self.compare("freeing everything")?;

@@ -93,6 +93,27 @@ in_all_variants! {
     }
 }
 
+/// Frame 0 was in use, and is kept: it is not handed out for that, unless that was asked for.
+#[test]
+fn frame_zero_stays_withheld_when_it_is_kept() {
+    for handed_out in [false, true] {
+        let world = World::empty(XenHeap::Unified, mfn(2048), handed_out);
+        world.memory.keep(range(0, 3)).unwrap();
+        let world = world.with_ram(&[(0, 2048, 0)]);
+        let state = if handed_out { PageState::Uninitialised } else { PageState::Reserved };
+        assert_eq!(world.memory.state(mfn(0)), state);
+        assert_eq!(world.memory.state(mfn(1)), PageState::Uninitialised);
+        world.start();
+        let freed = world.memory.free(range(0, 1));
+        assert_eq!(
+            freed.map_err(|error| error.why),
+            if handed_out { Ok(()) } else { Err(FreeRefusal::Reserved) }
+        );
+        world.memory.free(range(1, 3)).unwrap();
+        world.check();
+    }
+}
+
 /// What somebody has said something of already is not kept, and nothing has changed.
 #[test]
 fn what_is_spoken_for_is_not_kept() {
