@@ -159,7 +159,8 @@ impl World {
         let mut calls = 0;
         while !world.bytes.borrow().is_empty() && calls < CALLS {
             if world.below(8) == 0 {
-                let Some(memory) = world.successor() else { break };
+                // It has written where the one before it had its books.
+                let Some(memory) = world.successor() else { return };
                 let next = Rc::into_inner(world).expect("nobody else knows of it");
                 world = Rc::new(World { memory, ..next });
                 world.move_books();

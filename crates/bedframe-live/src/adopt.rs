@@ -90,7 +90,8 @@ impl Stream<'_> {
     /// before [`Memory::start`], with the variant of the Xen heap that there was, since lent frames go back there, and
     /// with [frame 0 handed out](Memory::hand_out_frame_zero) if it was. Where
     /// what stays is scattered, what lies between stays for now as well, until
-    /// [`Stream::finish`] frees it.
+    /// [`Stream::finish`] frees it. The instance before has no books from here on: they lie in memory that is
+    /// free to this one.
     ///
     /// # Errors
     ///
