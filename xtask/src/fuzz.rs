@@ -12,7 +12,7 @@ use crate::line::{Line, root};
 /// The package of targets.
 const PACKAGE: &str = "fuzz";
 /// Inputs that are choices, and not a format: longer ones are more of the same.
-const CHOICES: [&str; 4] = ["model", "books", "handover", "scripts"];
+const CHOICES: [&str; 5] = ["model", "books", "handover", "live", "scripts"];
 /// What goes wrong only after so long goes wrong by not ending.
 const SECONDS_FOR_ONE: u64 = 20;
 
