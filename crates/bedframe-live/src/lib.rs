@@ -38,6 +38,7 @@
 
 mod adopt;
 mod describe;
+mod error;
 mod gaps;
 mod record;
 mod stream;
@@ -45,4 +46,5 @@ mod sum;
 
 pub use adopt::{AdoptError, Adopted};
 pub use describe::{DescribeError, describe};
-pub use stream::{Stream, StreamError};
+pub use error::StreamError;
+pub use stream::Stream;
