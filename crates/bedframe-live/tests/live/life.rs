@@ -1,10 +1,10 @@
 //! What goes over.
 
 use bedframe::{
-    Accounting, ClaimCounts, ClaimError, DomainError, DomainId, Mfn, NodeId, OwnerRefusal,
-    PageState, Pool, RangeKind, Request, Scope, Withdrawal, XenHeap,
+    Accounting, AllocError, ClaimCounts, ClaimError, DomainError, DomainId, Mfn, NodeId,
+    OwnerRefusal, PageState, Pool, RangeKind, Request, Scope, Withdrawal, XenHeap,
 };
-use bedframe_live::{AdoptError, Stream};
+use bedframe_live::{AdoptError, DescribeError, Stream};
 
 use crate::world::{HEAPS, World, range, single};
 
@@ -263,12 +263,19 @@ fn the_stream_comes_first() {
         assert_eq!(unsafe { stream.begin(&next.memory) }, Err(known));
         assert_eq!(next.memory.statistics().ram, 0);
     }
+    // Of what lies right behind, the stream says nothing.
+    let next = World::on(old.machine.clone(), XenHeap::Unified);
+    next.memory.reserve(range(12_000, 12_001)).unwrap();
+    next.memory.reserve(range(30_002, 30_003)).unwrap();
+    // SAFETY: hosted memory that nobody uses any more but through the next instance.
+    unsafe { stream.begin(&next.memory) }.unwrap();
+    assert_eq!(next.memory.statistics().ram, 11_980);
     let known = AdoptError::Known { frame: Mfn::ZERO, state: PageState::Reserved };
     // SAFETY: refused.
     assert_eq!(unsafe { stream.begin(&old.memory) }, Err(known));
 }
 
-/// Claims of a kind that a domain cannot have any more are refused with the reason.
+/// Errors name what stands against it, and only a lack of memory for domains may pass.
 #[test]
 fn errors_say_what_stands_against_it() {
     let error = AdoptError::Claim(ClaimError::NoFrames);
@@ -277,4 +284,9 @@ fn errors_say_what_stands_against_it() {
     let why = OwnerRefusal::State(PageState::Free);
     let error = bedframe::OwnerError::Frame { frame: Mfn::new(5), why, committed: 0 };
     assert!(AdoptError::Owner(error).to_string().contains("0x5"), "{error}");
+    let why = AllocError::OutOfMemory { frames: 1, pool: Pool::Xen };
+    assert!(AdoptError::Domain(DomainError::NoMemory { why }).waiting_can_help());
+    assert!(!AdoptError::Domain(DomainError::NoRecords).waiting_can_help());
+    let error = DescribeError::Disorder::<()> { range: range(1, 2) };
+    assert!(!error.waiting_can_help() && DescribeError::Write(()).waiting_can_help());
 }
