@@ -3,7 +3,7 @@
 use core::fmt;
 
 use bedframe::{
-    ClaimError, DomainError, DomainId, FrameRange, FreeError, MapError, Memory, Mfn, OfflineError,
+    ClaimError, DomainError, FrameRange, FreeError, MapError, Memory, Mfn, OfflineError,
     OwnerError, PageState, Platform, RangeKind, ReferenceError,
 };
 
@@ -24,7 +24,7 @@ pub enum AdoptError {
     },
     /// Memory could not be told of.
     Map(MapError),
-    /// A domain could not be made.
+    /// A domain could not be made, or told which nodes it prefers.
     Domain(DomainError),
     /// Frames could not be given to a domain.
     Owner(OwnerError),
@@ -58,7 +58,7 @@ impl fmt::Display for AdoptError {
             ),
             AdoptError::Map(error) => write!(f, "memory cannot be told of: {error}"),
             AdoptError::Domain(error) => write!(f, "a domain cannot be made: {error}"),
-            AdoptError::Owner(error) => write!(f, "frames cannot be given back: {error}"),
+            AdoptError::Owner(error) => write!(f, "frames cannot be given to a domain: {error}"),
             AdoptError::Reference(error) => write!(f, "a frame cannot be referred to: {error}"),
             AdoptError::Offline(error) => write!(f, "a frame cannot be withdrawn: {error}"),
             AdoptError::Free(error) => write!(f, "what is nobody's cannot be freed: {error}"),
@@ -156,8 +156,8 @@ impl Stream<'_> {
     /// # Errors
     ///
     /// [`AdoptError::Domain`] if there are domains and no [records](Memory::with_records), or no memory for
-    /// them; nothing has changed then. Any other names the frame that somebody else has changed meanwhile; what
-    /// came before it is done.
+    /// them; nothing has changed then, unless it is the list of the nodes that one prefers for which there is none.
+    /// Any other names the frame that somebody else has changed meanwhile. What came before either is done.
     ///
     /// # Cost
     ///
@@ -182,6 +182,9 @@ impl Stream<'_> {
         }
         for domain in self.domains() {
             self.set_terms(memory, &domain).map_err(AdoptError::Domain)?;
+        }
+        // Last: what is claimed is not there for lists of nodes any more.
+        for domain in self.domains() {
             let left = claim(memory, &domain).map_err(AdoptError::Claim)?;
             adopted.unclaimed = adopted.unclaimed.saturating_add(left);
         }
@@ -264,7 +267,8 @@ fn give<P: Platform>(memory: &Memory<P>, run: &Frames) -> Result<(), AdoptError>
         }
     }
     if let Some(domain) = owner.filter(|_| run.is(marks::DROPPED)) {
-        drop_frames(memory, domain, run.frames)?;
+        // References keep them.
+        memory.free_owned(domain, run.frames).map_err(AdoptError::Owner)?;
     }
     let leaves = run.is(marks::OFFLINING | marks::OFFLINED);
     if leaves || run.is(marks::BROKEN) {
@@ -278,15 +282,6 @@ fn give<P: Platform>(memory: &Memory<P>, run: &Frames) -> Result<(), AdoptError>
         memory.free(run.frames).map_err(AdoptError::Free)?;
     }
     Ok(())
-}
-
-/// The domain drops frames again that references keep.
-fn drop_frames<P: Platform>(
-    memory: &Memory<P>,
-    domain: DomainId,
-    frames: FrameRange,
-) -> Result<(), AdoptError> {
-    memory.free_owned(domain, frames).map(|_| ()).map_err(AdoptError::Owner)
 }
 
 /// Claims what a domain had claimed, or as much of it as there is; returns what is not there.

@@ -2,8 +2,8 @@
 //!
 //! What stays may lie scattered, in as many runs as there are frames. The ledger, out of which memory is handed
 //! out before the heap runs, is made for few. So small gaps are kept too at first, and freed once the heap runs:
-//! it takes frames back whoever had them. Only large gaps are open from the beginning; how large, the
-//! memory decides: as large as can be, so that enough is open.
+//! it takes frames back whoever had them. Only the largest gaps are open from the beginning: as
+//! many as the ledger bears, or more where these are not enough.
 
 use bedframe::{FrameRange, NodeId};
 

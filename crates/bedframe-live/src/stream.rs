@@ -72,7 +72,7 @@ impl<'a> Stream<'a> {
     ///
     /// # Cost
     ///
-    /// Two walks over the stream, and a search for the domain of each run of frames that has one.
+    /// Four walks over the stream, and a search for the domain of each run of frames that has one.
     pub fn check(bytes: &'a [u8]) -> Result<Self, StreamError> {
         let header = record_at(bytes, 0).ok_or(StreamError::NoStream)?;
         let [magic, frame_size, ..] = header.words;

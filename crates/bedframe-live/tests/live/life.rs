@@ -199,6 +199,28 @@ fn a_claim_is_kept_as_far_as_there_is_memory() {
     next.memory.validate().unwrap();
 }
 
+/// One domain claims all there is, and another, which comes behind it, prefers nodes: there is room for the list of
+/// them.
+#[test]
+fn claims_leave_room_for_what_others_prefer() {
+    let old = World::started(XenHeap::Unified);
+    for domain in [GUEST, OTHER] {
+        old.memory.create_domain(domain, 100_000).unwrap();
+    }
+    old.memory.set_affinity(OTHER, &[NodeId(1)]).unwrap();
+    let ClaimCounts { unclaimed, .. } = old.memory.claims(Scope::Machine).unwrap();
+    old.memory.claim(GUEST, Scope::Machine, unclaimed).unwrap();
+    let bytes = old.describe(&[]);
+    let next = old.begun(&bytes).unwrap();
+    next.memory.alloc(&Request::frames(1000)).unwrap();
+    next.memory.start(2).unwrap();
+    let adopted = Stream::check(&bytes).unwrap().finish(&next.memory).unwrap();
+    assert!(adopted.unclaimed > 900, "{adopted:?}");
+    assert_eq!(next.memory.preferred_node(OTHER, 0), Some(NodeId(1)));
+    assert_eq!(next.memory.claims(Scope::Machine).unwrap().unclaimed, 0);
+    next.memory.validate().unwrap();
+}
+
 /// Without records there can be no domains: nothing has changed, and without domains nothing is missing.
 #[test]
 fn domains_need_records() {

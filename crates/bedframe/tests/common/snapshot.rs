@@ -76,7 +76,8 @@ fn check_runs<P: Platform>(
         let (_, kind, node) = map.iter().find(|(range, ..)| range.contains(at)).unwrap();
         assert_eq!(run.node, *node, "{run:?}");
         assert!(run.kind == *kind || node.is_none(), "{run:?}");
-        for (frame, state) in states.iter().filter(|(frame, _)| run.frames.contains(*frame)) {
+        let behind = states.iter().skip((at.get() - start.get()) as usize);
+        for (frame, state) in behind.take(run.frames.frames() as usize) {
             assert_eq!(run.state, *state, "{frame}: {run:?}");
         }
         at = run.frames.end();
